@@ -1,0 +1,1 @@
+"""What a spec costs, counted from its configs before anything is built."""

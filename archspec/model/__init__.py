@@ -1,0 +1,1 @@
+"""The transformer around the blocks: attention, norms, positions, layers."""

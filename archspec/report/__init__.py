@@ -1,0 +1,1 @@
+"""Tables, live views and plots: values in, renderables out."""

@@ -1,0 +1,1 @@
+"""The YAML language: schema, loading, resolving, checking, writing."""

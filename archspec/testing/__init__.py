@@ -1,0 +1,1 @@
+"""Contracts, numerics and distributed helpers that tests inherit."""

@@ -1,0 +1,1 @@
+"""Data, tasks, optimizer, loop and checkpoints."""

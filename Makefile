@@ -1,0 +1,69 @@
+# Every target that runs Python makes .venv first, and again when the pins change.
+
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+
+# One thread a worker: the test models are too small to share cores, and as many workers run as
+# there are cores (eight at most, since each imports torch).
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadfile --durations=15
+
+.DEFAULT_GOAL := help
+.PHONY: bench clean format help lint search setup test test-slow
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | while IFS="$$(printf '\t')" read -r name text; do \
+		printf '  make %-10s %s\n' "$$name" "$$text"; done
+
+setup: $(READY) ## install archspec and its tools into .venv (the other targets do it by themselves)
+
+search: $(READY) ## search placements on the bundled specs, or go on where the last run stopped
+	@if [ -d runs/tiny ]; then \
+		echo "Going on with the search in runs/tiny."; \
+		$(BIN)/archspec search specs/search/placement_tiny.yaml --resume runs/tiny; \
+	else \
+		echo "Searching placements for specs/search/placement_tiny.yaml, results in runs/tiny."; \
+		$(BIN)/archspec search specs/search/placement_tiny.yaml --out runs/tiny; \
+	fi
+
+test: $(READY) ## run the tests that take seconds
+	@echo "Running the quick tests."
+	@$(PYTEST) -m "not slow and not gpu"
+
+# pytest's status 5 says that no test was selected.
+test-slow: $(READY) ## run the tests that take longer
+	@echo "Running the slow tests."
+	@$(PYTEST) -m "slow and not gpu" || test $$? -eq 5
+
+lint: $(READY) ## check style, format and types
+	@echo "Checking style and format with ruff, types with mypy."
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+format: $(READY) ## sort imports and format the code
+	@echo "Formatting with ruff."
+	@$(BIN)/ruff check --select I --fix .
+	@$(BIN)/ruff format .
+
+bench: $(READY) ## run the benchmarks
+	@echo "Running the benchmarks in benchmarks/."
+	@$(BIN)/python -m benchmarks
+
+clean: ## remove caches and build output; .venv and runs/ stay
+	@echo "Removing caches and build output."
+	@rm -rf build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	@find . -name .venv -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(READY): pyproject.toml constraints.txt
+	@command -v $(PYTHON) >/dev/null || { \
+		echo "archspec needs Python 3.11 or newer, and there is no '$(PYTHON)' here." \
+			"Install it, or name another: make PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "archspec needs Python 3.11 or newer, but '$(PYTHON)' is $$($(PYTHON) -V 2>&1)." \
+			"Name a newer one: make PYTHON=python3.12" >&2; exit 1; }
+	@echo "Installing archspec and its tools into .venv; the first time this takes a few minutes."
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+		-c constraints.txt -e '.[test,lint]'
+	@touch $@

@@ -1,0 +1,74 @@
+"""The surface that users write against, frozen: a change here belongs in the changelog."""
+
+import argparse
+
+import archspec
+from archspec.blocks.registry import BLOCKS
+
+PUBLIC_NAMES = ["__version__", "compile", "load_model", "summarize"]
+BLOCK_KINDS = ["dense", "memory", "moe", "shared_pool"]
+COMMANDS = ["check", "kinds", "search", "show", "summary", "train"]
+DOCUMENT_KEYS = {
+    "model": [
+        "archspec",
+        "attention",
+        "blocks",
+        "d_model",
+        "kind",
+        "layers",
+        "max_seq_len",
+        "name",
+        "pools",
+        "tie_embeddings",
+        "vocab_size",
+    ],
+    "search": [
+        "archspec",
+        "base",
+        "budgets",
+        "kind",
+        "objective",
+        "sampler",
+        "trials",
+        "vary",
+    ],
+    "train": [
+        "archspec",
+        "batch_tokens",
+        "checkpoint",
+        "data",
+        "kind",
+        "optimizer",
+        "schedule",
+        "seed",
+        "seq_len",
+        "tokens",
+    ],
+}
+
+
+def test_public_names() -> None:
+    assert sorted(archspec.__all__) == PUBLIC_NAMES
+    for name in PUBLIC_NAMES:
+        assert getattr(archspec, name) is not None
+
+
+def test_block_kinds() -> None:
+    assert sorted(BLOCKS) == BLOCK_KINDS
+
+
+def test_commands() -> None:
+    from archspec.cli.parser import build_parser
+
+    (commands,) = (
+        action
+        for action in build_parser()._actions
+        if isinstance(action, argparse._SubParsersAction)
+    )
+    assert sorted(commands.choices) == COMMANDS
+
+
+def test_document_keys() -> None:
+    from archspec.spec.documents import DOCUMENTS
+
+    assert {kind: sorted(model.model_fields) for kind, model in DOCUMENTS.items()} == DOCUMENT_KEYS

@@ -1,0 +1,1 @@
+"""Dense: the feed-forward block, gated or plain."""

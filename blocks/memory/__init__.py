@@ -1,0 +1,1 @@
+"""Memory: product-key look-ups into a private table of value rows."""

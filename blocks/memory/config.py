@@ -1,0 +1,130 @@
+"""The declaration and price of a memory block, and of the look-up it shares with shared pools."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from archspec.blocks.base import BlockConfig, CostContext, Fault, ModelScope
+from archspec.blocks.pool.config import PoolConfig
+from archspec.quantities import Cost
+from archspec.schema import PositiveInt
+
+
+class ProductKeyConfig(BlockConfig):
+    """A product-key look-up (Lample et al., arXiv 1907.05242; Berges et al., arXiv 2412.09764).
+
+    A query net makes ``num_heads`` queries; each is cut in halves that are scored against
+    ``num_keys`` half-keys; the ``top_k`` best of the ``num_keys ** 2`` pairs are weighted by a
+    softmax, and the rows of all heads are summed into one vector of ``value_dim``. Everything but
+    the value rows belongs to the placement.
+    """
+
+    num_heads: Annotated[PositiveInt, Field(description="Independent queries per token.")] = 4
+    top_k: Annotated[PositiveInt, Field(description="Slots read per head and token.")] = 32
+    key_dim: Annotated[PositiveInt, Field(description="Full key width, both halves; even.")]
+    gate: Annotated[
+        Literal["none", "swilu"],
+        Field(
+            description="swilu multiplies the value by silu(x W_g) before the output projection."
+        ),
+    ] = "none"
+    qk_norm: Annotated[
+        bool,
+        Field(description="RMSNorm over each half of queries and keys, one weight vector each."),
+    ] = False
+    bias: Annotated[
+        bool,
+        Field(description="Biases on the query, gate and output projections."),
+    ] = True
+
+    def has_output(self, *, d_model: int, value_dim: int) -> bool:
+        """Tell whether the summed value passes an output projection."""
+        return self.gate != "none" or value_dim != d_model
+
+    def check_lookup(self, num_keys: int, *, keys_of: str) -> Iterator[Fault]:
+        """Yield the rules broken between this look-up and a table of ``num_keys ** 2`` slots."""
+        if self.key_dim % 2:
+            yield Fault(
+                ("key_dim",),
+                f"key_dim must be even, because it is cut in two halves, but is {self.key_dim}; "
+                f"use {self.key_dim + 1}",
+            )
+        if self.top_k > num_keys:
+            yield Fault(
+                ("top_k",),
+                f"top_k <= num_keys must hold, but top_k={self.top_k} and {keys_of}={num_keys}; "
+                "lower top_k or raise num_keys",
+            )
+
+    def lookup_cost(self, table: PoolConfig, context: CostContext) -> Cost:
+        """Price one reader of ``table``, without the table's rows.
+
+        FACTS: query net ``2 d m q``, scores ``2 m n q``, value sum ``2 m t v``, swilu gate and
+        output ``2 d v`` each; selection, softmax and norms count 0 FLOPs.
+        """
+        d_model, heads, num_keys = context.scope.d_model, self.num_heads, table.num_keys
+        gated = self.gate != "none"
+        has_output = self.has_output(d_model=d_model, value_dim=table.value_dim)
+        query = d_model * heads * self.key_dim
+        codebooks = heads * num_keys * self.key_dim
+        projections = (gated + has_output) * d_model * table.value_dim
+        biases = heads * self.key_dim + gated * table.value_dim + has_output * d_model
+        norms = self.key_dim * self.qk_norm  # one vector of key_dim / 2 for queries, one for keys
+        picks = heads * self.top_k
+        own = query + codebooks + projections + biases * self.bias + norms
+        return Cost(
+            num_params=own,
+            num_active_params=own + picks * table.value_dim,
+            flops_per_token=2 * (query + codebooks + picks * table.value_dim + projections),
+            table_bytes_per_token=picks * table.value_dim * context.table_element_bytes,
+            activation_bytes_per_token=self._saved_bytes(table, context),
+        )
+
+    def _saved_bytes(self, table: PoolConfig, context: CostContext) -> int:
+        """Count what autograd keeps per token: vectors in the activation dtype, indices in int32.
+
+        Input, queries (twice more with their norm), scores and weights of the picks, the summed
+        value, and for the gate its input, silu of it and the product.
+        """
+        picks = self.num_heads * self.top_k
+        queries = self.num_heads * self.key_dim
+        gated = self.gate != "none"
+        has_output = self.has_output(d_model=context.scope.d_model, value_dim=table.value_dim)
+        elements = (
+            context.scope.d_model
+            + queries * (2 if self.qk_norm else 1)
+            + picks
+            + table.value_dim * (4 * gated + (has_output and not gated))
+        )
+        return elements * context.activation_element_bytes + 4 * picks
+
+
+class MemoryConfig(ProductKeyConfig):
+    """A product-key look-up into a table of its own."""
+
+    type: Literal["memory"] = "memory"
+    num_keys: Annotated[
+        PositiveInt,
+        Field(description="Keys per half; the table has num_keys ** 2 rows (slots)."),
+    ]
+    value_dim: Annotated[PositiveInt, Field(description="Width of a value row, in elements.")]
+
+    @property
+    def table(self) -> PoolConfig:
+        """The private table."""
+        return PoolConfig(num_keys=self.num_keys, value_dim=self.value_dim)
+
+    def check(self, scope: ModelScope) -> Iterator[Fault]:
+        """Yield the rules broken between the look-up and its table."""
+        yield from self.check_lookup(self.num_keys, keys_of="num_keys")
+
+    def size(self) -> str:
+        """Say how large the block is, for a table column."""
+        return f"{self.table.size()}, {self.num_heads} x top {self.top_k}"
+
+    def cost(self, context: CostContext) -> Cost:
+        """Price the look-up and the table."""
+        return self.table.cost() + self.lookup_cost(self.table, context)

@@ -1,0 +1,79 @@
+"""The block kinds, as one literal table; configs are imported without torch, modules on demand.
+
+A kind from another distribution arrives by the entry-point group ``archspec.blocks``: the entry
+point's name is the ``type``, its object a ``BlockKind``.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING, cast
+
+from archspec.blocks.base import BlockConfig
+from archspec.errors import ArchspecError
+
+if TYPE_CHECKING:
+    from archspec.blocks.module import Block
+
+ENTRY_POINT_GROUP = "archspec.blocks"
+
+
+@dataclass(frozen=True, slots=True)
+class BlockKind:
+    """Where a kind's two classes live, each as ``module:attribute``."""
+
+    config: str
+    module: str
+
+
+BLOCKS: Mapping[str, BlockKind] = {
+    "dense": BlockKind(
+        "archspec.blocks.dense.config:DenseConfig",
+        "archspec.blocks.dense.module:DenseBlock",
+    ),
+    "moe": BlockKind(
+        "archspec.blocks.moe.config:MoeConfig",
+        "archspec.blocks.moe.module:MoeBlock",
+    ),
+    "memory": BlockKind(
+        "archspec.blocks.memory.config:MemoryConfig",
+        "archspec.blocks.memory.module:MemoryBlock",
+    ),
+    "shared_pool": BlockKind(
+        "archspec.blocks.shared_pool.config:SharedPoolConfig",
+        "archspec.blocks.shared_pool.module:SharedPoolBlock",
+    ),
+}
+
+
+@functools.cache
+def kinds() -> Mapping[str, BlockKind]:
+    """Return every known kind by its ``type``, ours and those of installed distributions."""
+    found = dict(BLOCKS)
+    for point in entry_points(group=ENTRY_POINT_GROUP):
+        if point.name in found:
+            owner = point.dist.name if point.dist else "an installed distribution"
+            raise ArchspecError(f"block type {point.name!r} of {owner} is already taken; rename it")
+        found[point.name] = cast("BlockKind", point.load())
+    return found
+
+
+def _load(target: str) -> object:
+    module, _, attribute = target.partition(":")
+    return getattr(importlib.import_module(module), attribute)
+
+
+@functools.cache
+def config_class(kind: str) -> type[BlockConfig]:
+    """Return the config class of a kind, torch-free. Raises KeyError for an unknown kind."""
+    return cast("type[BlockConfig]", _load(kinds()[kind].config))
+
+
+@functools.cache
+def module_class(kind: str) -> type[Block]:
+    """Return the module class of a kind; imports torch. Raises KeyError for an unknown kind."""
+    return cast("type[Block]", _load(kinds()[kind].module))

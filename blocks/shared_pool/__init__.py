@@ -1,0 +1,1 @@
+"""Shared pool: product-key look-ups into a named table that other layers read too."""

@@ -1,0 +1,38 @@
+"""The declaration and price of one reader of a shared pool."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from archspec.blocks.base import CostContext, Fault, ModelScope
+from archspec.blocks.memory.config import ProductKeyConfig
+from archspec.quantities import Cost
+
+
+class SharedPoolConfig(ProductKeyConfig):
+    """A product-key look-up into a pool; differs from ``memory`` only in where the values live."""
+
+    type: Literal["shared_pool"] = "shared_pool"
+    pool: Annotated[str, Field(description="Name of the pool that is read, a key of `pools`.")]
+
+    @property
+    def pool_name(self) -> str:
+        """The pool this block reads."""
+        return self.pool
+
+    def check(self, scope: ModelScope) -> Iterator[Fault]:
+        """Yield the rules broken between the look-up and its pool; unknown pools are not ours."""
+        if self.pool in scope.pools:
+            num_keys = scope.pools[self.pool].num_keys
+            yield from self.check_lookup(num_keys, keys_of=f"pools.{self.pool}.num_keys")
+
+    def size(self) -> str:
+        """Say how large the block is, for a table column."""
+        return f"{self.pool}, {self.num_heads} x top {self.top_k}"
+
+    def cost(self, context: CostContext) -> Cost:
+        """Price the look-up; the pool's rows are priced once, by the model."""
+        return self.lookup_cost(context.scope.pools[self.pool], context)

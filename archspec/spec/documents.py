@@ -1,0 +1,16 @@
+"""The kinds of document, as one literal table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from archspec.schema import Schema
+from archspec.spec.model import ModelDocument
+from archspec.spec.search import SearchDocument
+from archspec.spec.train import TrainSpec
+
+DOCUMENTS: Mapping[str, type[Schema]] = {
+    "model": ModelDocument,
+    "train": TrainSpec,
+    "search": SearchDocument,
+}

@@ -1,0 +1,210 @@
+"""The train document: data, optimizer, schedule, checkpoints; never architecture."""
+
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal
+
+from pydantic import Discriminator, Field, Tag
+
+from archspec.blocks.base import Fault
+from archspec.schema import Count, NonNegativeFloat, PositiveFloat, PositiveInt, Schema, Share
+
+Weight = Annotated[
+    PositiveFloat,
+    Field(description="Share of the tokens, relative to the other sources."),
+]
+
+
+class FactsSource(Schema):
+    """Subject-relation-object triples over reserved entity tokens, to be memorised."""
+
+    task: Literal["facts"]
+    weight: Weight = 1.0
+    num_facts: Annotated[PositiveInt, Field(description="Triples in the world.")] = 4096
+    num_objects: Annotated[
+        PositiveInt,
+        Field(description="Possible objects; chance is one in so many."),
+    ] = 256
+    seed: Annotated[Count, Field(description="Seed of the world, apart from the run's.")] = 0
+
+    @property
+    def name(self) -> str:
+        """The prefix of this source's metrics."""
+        return self.task
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """What is measured on this source, without the prefix."""
+        return ("accuracy", "nll")
+
+
+class TextSource(Schema):
+    """Text, read as bytes; the end of it is held out for evaluation."""
+
+    text: Annotated[
+        str,
+        Field(description="`pydoc` (the Python documentation's topics) or a path to a text file."),
+    ]
+    weight: Weight = 1.0
+    held_out: Annotated[Share, Field(description="Share at the end that is never trained on.")] = (
+        0.05
+    )
+
+    @property
+    def name(self) -> str:
+        """The prefix of this source's metrics."""
+        return pathlib.PurePath(self.text).stem
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """What is measured on this source, without the prefix."""
+        return ("nll",)
+
+
+def _source_tag(value: Any) -> str | None:
+    if isinstance(value, dict) and ("task" in value) != ("text" in value):
+        return "<task>" if "task" in value else "<text>"
+    if isinstance(value, FactsSource):
+        return "<task>"
+    return "<text>" if isinstance(value, TextSource) else None
+
+
+Source = FactsSource | TextSource
+SourceField = Annotated[
+    Annotated[FactsSource, Tag("<task>")] | Annotated[TextSource, Tag("<text>")],
+    Discriminator(
+        _source_tag,
+        custom_error_type="source",
+        custom_error_message="must be a map with either `task:` or `text:`",
+    ),
+]
+
+
+class TableOptimizer(Schema):
+    """What differs for the rows of value tables."""
+
+    lr_multiplier: Annotated[
+        PositiveFloat,
+        Field(description="Learning rate of tables over that of the rest."),
+    ] = 10.0
+    weight_decay: Annotated[NonNegativeFloat, Field(description="Decay of table rows.")] = 0.0
+
+
+class Optimizer(Schema):
+    """AdamW; matrices decay, norms, biases and tables do not unless asked."""
+
+    lr: Annotated[PositiveFloat, Field(description="Peak learning rate.")] = 1e-3
+    weight_decay: Annotated[NonNegativeFloat, Field(description="Decay of matrices.")] = 0.1
+    beta1: Annotated[Share, Field(description="Decay of the first moment.")] = 0.9
+    beta2: Annotated[Share, Field(description="Decay of the second moment.")] = 0.95
+    eps: Annotated[PositiveFloat, Field(description="Adam's epsilon.")] = 1e-8
+    clip_norm: Annotated[
+        PositiveFloat | None,
+        Field(description="Largest global gradient norm; null for no clipping."),
+    ] = 1.0
+    tables: Annotated[TableOptimizer, Field(description="Value tables.")] = TableOptimizer()
+
+
+class Schedule(Schema):
+    """How the learning rate moves over the run."""
+
+    kind: Annotated[Literal["cosine", "constant"], Field(description="Shape after warm-up.")] = (
+        "cosine"
+    )
+    warmup_tokens: Annotated[Count, Field(description="Linear rise over so many tokens.")] = 0
+    final_share: Annotated[
+        Share,
+        Field(description="Rate at the end of a cosine, over the peak."),
+    ] = 0.1
+
+
+class Losses(Schema):
+    """Coefficients of losses that blocks add to the cross-entropy."""
+
+    load_balance: Annotated[NonNegativeFloat, Field(description="MoE load balance.")] = 0.01
+
+
+class Checkpoint(Schema):
+    """When the state of a run is saved."""
+
+    every_steps: Annotated[
+        PositiveInt | None,
+        Field(description="Save after so many steps; null: only at the end."),
+    ] = None
+    keep: Annotated[PositiveInt, Field(description="How many of the newest are kept.")] = 2
+
+
+class Evaluation(Schema):
+    """What is measured apart from the training loss."""
+
+    every_steps: Annotated[
+        PositiveInt | None,
+        Field(description="Evaluate after so many steps; null: only at the end."),
+    ] = None
+    facts: Annotated[PositiveInt, Field(description="Most facts that are asked.")] = 4096
+    text_tokens: Annotated[PositiveInt, Field(description="Most held-out tokens read.")] = 16384
+
+
+class TrainSpec(Schema):
+    """How a model is trained."""
+
+    archspec: Annotated[Literal[1], Field(description="Version of the language.")] = 1
+    kind: Literal["train"] = "train"
+    seq_len: Annotated[PositiveInt, Field(description="Tokens per sequence.")]
+    batch_tokens: Annotated[PositiveInt, Field(description="Tokens per optimizer step.")]
+    micro_batch_tokens: Annotated[
+        PositiveInt | None,
+        Field(description="Tokens per forward pass; default batch_tokens."),
+    ] = None
+    tokens: Annotated[PositiveInt, Field(description="Tokens of the whole run.")]
+    data: Annotated[list[SourceField], Field(min_length=1, description="Sources, mixed.")]
+    optimizer: Annotated[Optimizer, Field(description="Optimizer.")] = Optimizer()
+    schedule: Annotated[Schedule, Field(description="Learning-rate schedule.")] = Schedule()
+    losses: Annotated[Losses, Field(description="Auxiliary losses.")] = Losses()
+    checkpoint: Annotated[Checkpoint, Field(description="Checkpoints.")] = Checkpoint()
+    evaluation: Annotated[Evaluation, Field(description="Evaluation.")] = Evaluation()
+    seed: Annotated[Count, Field(description="Seed of initial values and data order.")] = 0
+
+    @property
+    def num_steps(self) -> int:
+        """Optimizer steps of the run, at least one."""
+        return max(1, self.tokens // self.batch_tokens)
+
+    @property
+    def micro_tokens(self) -> int:
+        """Tokens of one forward pass."""
+        return self.micro_batch_tokens or self.batch_tokens
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """Every metric that an evaluation reports, such as ``facts.nll``."""
+        return ("loss", *(f"{source.name}.{m}" for source in self.data for m in source.metrics))
+
+    def check(self) -> Iterator[Fault]:
+        """Yield every rule broken between the fields."""
+        for name, value, multiple in (
+            ("batch_tokens", self.batch_tokens, self.seq_len),
+            ("micro_batch_tokens", self.micro_tokens, self.seq_len),
+        ):
+            if value % multiple:
+                yield Fault(
+                    (name,),
+                    f"{name} must be a multiple of seq_len, but {name}={value} and "
+                    f"seq_len={multiple}; use {(value // multiple + 1) * multiple}",
+                )
+        if self.batch_tokens % self.micro_tokens:
+            yield Fault(
+                ("micro_batch_tokens",),
+                "micro_batch_tokens must divide batch_tokens, but batch_tokens="
+                f"{self.batch_tokens} and micro_batch_tokens={self.micro_tokens}",
+            )
+        names = [source.name for source in self.data]
+        for index, name in enumerate(names):
+            if name in names[:index]:
+                yield Fault(
+                    ("data", index),
+                    f"a source named {name!r} is already given by data[{names.index(name)}]; "
+                    "join them or rename the file",
+                )

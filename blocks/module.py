@@ -1,0 +1,98 @@
+"""What every block is once it is built: a torch module that maps the residual stream to a change.
+
+A module's life: ``compiler.build`` constructs it on the meta device, ``compiler.initialise`` asks
+it for ``initialisers`` and fills the parameters, then ``forward`` runs. A block knows nothing of
+ranks: how it is laid over devices is data beside it, applied to the finished module.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from torch import Tensor, nn
+
+from archspec.blocks.base import ModelScope
+from archspec.blocks.usage import UsageRecorder
+from archspec.initialisers import Initialiser
+
+if TYPE_CHECKING:
+    from archspec.blocks.pool.module import Pool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildContext:
+    """What a block gets to build itself from, beside its config.
+
+    Attributes:
+        scope: Sizes of the model around the block.
+        norm_eps: Epsilon of every RMSNorm.
+        pools: The model's pools; a block that reads one holds it without registering it.
+    """
+
+    scope: ModelScope
+    norm_eps: float
+    pools: Mapping[str, Pool]
+
+    @property
+    def residual_gain(self) -> float:
+        """Scale of initial output projections: 2 * num_layers of them add up to variance 1."""
+        return float((2 * self.scope.num_layers) ** -0.5)
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class ForwardContext:
+    """What travels through one forward pass beside the activations.
+
+    Attributes:
+        token_ids: [batch, seq].
+        positions: [batch, seq], or None to count from 0.
+        document_mask: [batch, 1, seq, seq], True where a query (third axis) may attend to a key;
+            it includes causality. None is plain causal attention.
+        cache: Keys and values of earlier tokens; None outside of inference.
+        losses: Auxiliary losses by name, one tensor per block that has one, without coefficient.
+        usage: Counts the use of experts and slots, if given.
+    """
+
+    token_ids: Tensor
+    positions: Tensor | None = None
+    document_mask: Tensor | None = None
+    cache: None = None
+    losses: dict[str, list[Tensor]] = field(default_factory=dict)
+    usage: UsageRecorder | None = None
+
+    def add_loss(self, name: str, value: Tensor) -> None:
+        """Hand an auxiliary loss to whoever trains; its coefficient is theirs."""
+        self.losses.setdefault(name, []).append(value)
+
+
+class Part(nn.Module, ABC):
+    """A module that says how its parameters start."""
+
+    @abstractmethod
+    def initialisers(self) -> Mapping[str, Initialiser]:
+        """Map each parameter, by dotted local name, to its initialiser.
+
+        Parameters of a part within this part are left to that part.
+        """
+
+
+class Block(Part):
+    """One block of a layer. Subclasses are final and are constructed as ``(config, build)``."""
+
+    @abstractmethod
+    def forward(self, x: Tensor, context: ForwardContext) -> Tensor:
+        """Return the change to the residual stream; both are [batch, seq, d_model].
+
+        A token's result depends on that token alone.
+        """
+
+
+def select_present(
+    starts: Mapping[str, Initialiser], module: nn.Module
+) -> Mapping[str, Initialiser]:
+    """Return the entries whose parameter exists: biases, norms and gates are optional."""
+    present = {name for name, _ in module.named_parameters()}
+    return {name: start for name, start in starts.items() if name in present}

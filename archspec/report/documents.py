@@ -1,0 +1,30 @@
+"""Documents of any kind as one line and as YAML."""
+
+from __future__ import annotations
+
+import yaml
+
+from archspec.spec.dump import spec_hash, to_yaml
+from archspec.spec.load import Spec
+from archspec.spec.model import ModelSpec
+from archspec.spec.search import SearchSpec
+from archspec.units import format_count
+
+
+def document_line(spec: Spec) -> str:
+    """Say what a document declares, in one line."""
+    if isinstance(spec, ModelSpec):
+        kinds = {block.type for layer in spec.layers for block in layer.blocks}
+        return f"model, {len(spec.layers)} layers of {', '.join(sorted(kinds))}"
+    if isinstance(spec, SearchSpec):
+        return f"search, {spec.trials} trials over {len(spec.choices)} layers"
+    return f"training, {format_count(spec.tokens)} tokens in {spec.num_steps} steps"
+
+
+def document_yaml(spec: Spec, *, canonical: bool) -> str:
+    """Write a document with every default filled in; it loads again to the same value."""
+    if isinstance(spec, ModelSpec):
+        comment = f"hash {spec_hash(spec)}" if canonical else ""
+        return to_yaml(spec, canonical=canonical, comment=comment)
+    document = spec.document if isinstance(spec, SearchSpec) else spec
+    return yaml.safe_dump(document.model_dump(), sort_keys=False, allow_unicode=True)

@@ -1,0 +1,14 @@
+"""The look that all tables share: no side borders, readable without colour and in a pipe."""
+
+from __future__ import annotations
+
+from rich import box
+from rich.table import Table
+
+
+def plain_table(*headers: str) -> Table:
+    """Return an empty table with these column headers."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
+    for header in headers:
+        table.add_column(header, overflow="fold")
+    return table

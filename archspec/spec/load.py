@@ -91,7 +91,7 @@ def _resolve_train(root: Node) -> TrainSpec:
     for fault in spec.check():
         reporter.report(fault.path, fault.message)
     reporter.raise_problems()
-    return spec
+    return spec.located(pathlib.Path(root.place.file).parent)
 
 
 def _resolve_search(root: Node) -> SearchSpec:
@@ -120,6 +120,7 @@ def _resolve_search(root: Node) -> SearchSpec:
     assert train is not None, "a train document that is missing was reported"
     sizes = fields["vary"].model_extra or {}
     return SearchSpec(
+        document=SearchDocument(**fields),
         base=base,
         train=train,
         choices=_layer_choices(fields["vary"], base),

@@ -4,10 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, PlainValidator, Tag
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    PlainSerializer,
+    PlainValidator,
+    Tag,
+)
 
 from archspec.errors import Path, suggest
 from archspec.schema import Count, PositiveInt, Schema
@@ -24,6 +32,7 @@ class Limit:
 
     value: float
     relative: bool
+    text: int | float | str = field(compare=False)
 
     def resolve(self, base: float) -> float:
         """Return the limit in the budget's unit, given what the base model costs."""
@@ -37,9 +46,8 @@ def _limit(units: Mapping[str, int]) -> PlainValidator:
         if isinstance(value, bool) or not isinstance(value, (int, float, str)):
             raise ValueError("must be a number, a number with a unit, or a factor such as 1.05x")
         ratio = parse_ratio(value) if isinstance(value, str) else None
-        limit = Limit(
-            parse_amount(value, dict(units)) if ratio is None else ratio, ratio is not None
-        )
+        number = parse_amount(value, dict(units)) if ratio is None else ratio
+        limit = Limit(value=number, relative=ratio is not None, text=value)
         if limit.value < 0:
             raise ValueError(f"must not be negative, but is {value}")
         return limit
@@ -47,8 +55,9 @@ def _limit(units: Mapping[str, int]) -> PlainValidator:
     return PlainValidator(parse)
 
 
-CountLimit = Annotated[Limit, _limit(COUNT_UNITS)]
-BytesLimit = Annotated[Limit, _limit(BYTE_UNITS)]
+_as_written = PlainSerializer(lambda limit: None if limit is None else limit.text)
+CountLimit = Annotated[Limit, _limit(COUNT_UNITS), _as_written]
+BytesLimit = Annotated[Limit, _limit(BYTE_UNITS), _as_written]
 
 
 class CountBudget(Schema):
@@ -167,10 +176,12 @@ class SearchSpec:
     """A search with its documents loaded and its names checked.
 
     Attributes:
+        document: The document itself, its paths as written.
         choices: Per layer, the sums of block names that may stand there; one entry if fixed.
         pool_sizes: Pool name to the values its num_keys may take, in the order given.
     """
 
+    document: SearchDocument
     base: ModelSpec
     train: TrainSpec
     choices: tuple[tuple[tuple[str, ...], ...], ...]

@@ -1,0 +1,5 @@
+"""Weighted sums of table rows, and the two ops adjoint to them."""
+
+from archspec.kernels.embedding_bag.op import embedding_bag, gather_dot, scatter_rows
+
+__all__ = ["embedding_bag", "gather_dot", "scatter_rows"]

@@ -1,0 +1,5 @@
+"""The best slots of a product-key memory, exactly and with deterministic ties."""
+
+from archspec.kernels.product_key_topk.op import product_key_topk, product_key_topk_backward
+
+__all__ = ["product_key_topk", "product_key_topk_backward"]

@@ -1,0 +1,116 @@
+import pytest
+import torch
+
+from archspec.kernels.grouped_matmul import cpu, grouped_matmul, grouped_outer, reference
+from archspec.testing.kernels import Args, KernelContract, assert_close
+
+SIZES = (3, 0, 1, 0)  # rows of the first groups; the last takes the rest
+GROUPS = len(SIZES) + 1
+
+
+def offsets_for(total: int) -> torch.Tensor:
+    ends = torch.tensor([*SIZES, total]).cumsum(0).clamp(max=total)
+    return ends.to(torch.int32)
+
+
+class TestOddWidths(KernelContract):
+    op_name = "grouped_matmul"
+    in_dim, out_dim = 5, 7
+
+    def reference(self, *args):
+        return reference.grouped_matmul(*args)
+
+    def sample(self, dtype: torch.dtype, tokens: int) -> Args:
+        rows = torch.randn(tokens, self.in_dim, dtype=dtype)
+        weights = torch.randn(GROUPS, self.in_dim, self.out_dim, dtype=dtype)
+        return rows, weights, offsets_for(tokens)
+
+
+class TestAlignedWidths(TestOddWidths):
+    in_dim, out_dim = 8, 16
+
+
+class TestAlignedInOddOut(TestOddWidths):
+    in_dim, out_dim = 8, 3
+
+
+class TestOuterOddWidths(KernelContract):
+    op_name = "grouped_outer"
+    in_dim, out_dim = 5, 7
+
+    def reference(self, *args):
+        return reference.grouped_outer(*args)
+
+    def sample(self, dtype: torch.dtype, tokens: int) -> Args:
+        rows = torch.randn(tokens, self.in_dim, dtype=dtype)
+        return rows, torch.randn(tokens, self.out_dim, dtype=dtype), offsets_for(tokens)
+
+
+class TestOuterAlignedWidths(TestOuterOddWidths):
+    in_dim, out_dim = 8, 16
+
+
+@pytest.mark.parametrize("width", [8, 5])
+def test_one_group_is_a_plain_matmul(width: int) -> None:
+    rows, weights = torch.randn(6, width), torch.randn(1, width, width)
+    result = grouped_matmul(rows, weights, torch.tensor([6], dtype=torch.int32))
+    assert_close(result, rows.double() @ weights[0].double(), 1e-6)
+
+
+@pytest.mark.parametrize("width", [8, 5])
+def test_empty_groups_get_zero_gradients(width: int) -> None:
+    rows, weights = torch.randn(6, width), torch.randn(3, width, width, requires_grad=True)
+    grouped_matmul(rows, weights, torch.tensor([0, 6, 6], dtype=torch.int32)).sum().backward()
+    assert [bool(group.any()) for group in weights.grad] == [False, True, False]
+
+
+def test_transposed_and_strided_arguments() -> None:
+    rows, weights = torch.randn(8, 9).T[:, :4], torch.randn(2, 8, 4).mT
+    offsets = torch.tensor([4, 9], dtype=torch.int32)
+    exact = reference.grouped_matmul(rows.double(), weights.double(), offsets)
+    assert_close(grouped_matmul(rows, weights, offsets), exact, 1e-6)
+
+
+def test_the_stock_op_runs_where_it_can(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+    stock = torch.nn.functional.grouped_mm
+
+    def spy(*args, **kwargs):
+        calls.append(args)
+        return stock(*args, **kwargs)
+
+    monkeypatch.setenv("ARCHSPEC_KERNELS", "torch")
+    monkeypatch.setattr(cpu.F, "grouped_mm", spy)
+    offsets = torch.tensor([2, 6], dtype=torch.int32)
+    grouped_matmul(torch.randn(6, 8), torch.randn(2, 8, 4), offsets)
+    grouped_outer(torch.randn(6, 8), torch.randn(6, 4), offsets)
+    assert len(calls) == 2
+    grouped_matmul(torch.randn(6, 8), torch.randn(2, 8, 3), offsets)
+    grouped_matmul(torch.randn(6, 8).double(), torch.randn(2, 8, 4).double(), offsets)
+    assert len(calls) == 2
+
+
+@pytest.mark.parametrize("ends", [[2, 5], [7, 6], [4, 7], [-1, 6]])
+@pytest.mark.parametrize("width", [8, 5])
+@pytest.mark.parametrize("module", [cpu, reference])
+def test_offsets_that_do_not_partition_the_rows_are_refused(module, width, ends) -> None:
+    offsets = torch.tensor(ends, dtype=torch.int32)
+    with pytest.raises(ValueError, match=rf"6, but they are \[{ends[0]}, {ends[1]}\]"):
+        module.grouped_matmul(torch.randn(6, width), torch.randn(2, width, width), offsets)
+    with pytest.raises(ValueError, match="must end at the number of rows"):
+        module.grouped_outer(torch.randn(6, width), torch.randn(6, width), offsets)
+
+
+@pytest.mark.parametrize(
+    ("rows", "weights", "offsets", "message"),
+    [
+        (torch.zeros(6, 3), torch.zeros(2, 4, 5), torch.tensor([2, 6]).int(), r"\[6, 3\]"),
+        (torch.zeros(6, 3), torch.zeros(2, 3, 5), torch.tensor([6]).int(), r"and \[1\]"),
+        (torch.zeros(0, 3), torch.zeros(0, 3, 5), torch.tensor([]).int(), "at least one group"),
+        (torch.zeros(6, 3), torch.zeros(2, 3, 5), torch.tensor([2, 6]), "torch.int64"),
+        (torch.zeros(6, 3), torch.zeros(2, 3, 5).half(), torch.tensor([2, 6]).int(), "float16"),
+    ],
+)
+def test_arguments_that_do_not_fit_are_refused(rows, weights, offsets, message) -> None:
+    with pytest.raises(ValueError, match=message):
+        grouped_matmul(rows, weights, offsets)

@@ -4,20 +4,15 @@ from __future__ import annotations
 
 import os
 import pathlib
-from typing import Any, Literal, overload
+from typing import Literal, overload
 
 from archspec.errors import SpecError, suggest
 from archspec.spec.documents import DOCUMENTS
 from archspec.spec.model import ModelSpec
 from archspec.spec.read import read_tree
 from archspec.spec.resolve import resolve_model
-from archspec.spec.search import (
-    SearchDocument,
-    SearchSpec,
-    check_layers,
-    check_pool_size,
-    pool_of,
-)
+from archspec.spec.resolve_search import resolve_search
+from archspec.spec.search import SearchDocument, SearchSpec
 from archspec.spec.train import TrainSpec
 from archspec.spec.tree import Node, describe
 from archspec.spec.validate import Reporter
@@ -101,35 +96,7 @@ def _resolve_search(root: Node) -> SearchSpec:
     objective = fields.get("objective")
     train_path = objective.train if objective else None
     train = _named(train_path, "train", root, reporter, ("objective", "train"))
-    if train is not None and objective and objective.metric not in train.metrics:
-        message = f"unknown metric {objective.metric!r}; {suggest(objective.metric, train.metrics)}"
-        reporter.report(("objective", "metric"), message)
-    if train is not None and base is not None and train.seq_len > base.max_seq_len:
-        reporter.report(
-            ("objective", "train"),
-            f"seq_len <= max_seq_len must hold, but {train_path} has seq_len={train.seq_len} and "
-            f"the base has max_seq_len={base.max_seq_len}; shorten one or raise the other",
-        )
-    vary, budgets = fields.get("vary"), fields.get("budgets")
-    if base is not None and vary is not None:
-        _check_vary(vary, base, reporter)
-    if budgets is not None:
-        _check_budgets(budgets, reporter)
-    reporter.raise_problems()
-    assert base is not None, "a base that is missing was reported"
-    assert train is not None, "a train document that is missing was reported"
-    sizes = fields["vary"].model_extra or {}
-    return SearchSpec(
-        document=SearchDocument(**fields),
-        base=base,
-        train=train,
-        choices=_layer_choices(fields["vary"], base),
-        pool_sizes={pool_of(key): tuple(values) for key, values in sizes.items()},
-        metric=fields["objective"].metric,
-        direction=fields["objective"].direction,
-        seeds=fields["objective"].seeds,
-        **{name: fields[name] for name in ("budgets", "trials", "finalists", "sampler", "seed")},
-    )
+    return resolve_search(fields, base, train, reporter)
 
 
 @overload
@@ -155,33 +122,3 @@ def _named(
     except SpecError as error:
         reporter.problems.extend(error.problems)
         return None
-
-
-def _check_vary(vary: Any, base: ModelSpec, reporter: Reporter) -> None:
-    if vary.layers is None and not vary.model_extra:
-        reporter.report(("vary",), "nothing varies; give `layers` or `pools.NAME.num_keys`")
-    if vary.layers is not None:
-        for path, message in check_layers(vary.layers, base):
-            reporter.report(("vary", "layers", *path), message)
-    for key, values in (vary.model_extra or {}).items():
-        fault = check_pool_size(key, values, base)
-        if fault is not None:
-            reporter.report(("vary", key), fault)
-
-
-def _check_budgets(budgets: Any, reporter: Reporter) -> None:
-    for name, budget in budgets.given().items():
-        if budget.max is None and budget.min is None:
-            reporter.report(("budgets", name), "gives no bound; add max or min")
-
-
-def _layer_choices(vary: Any, base: ModelSpec) -> tuple[tuple[tuple[str, ...], ...], ...]:
-    if vary.layers is None:
-        return tuple((layer.names,) for layer in base.layers)
-    free = tuple(_names(choice) for choice in vary.layers.choices)
-    fixed = {index: (_names(choice),) for index, choice in vary.layers.fixed.items()}
-    return tuple(fixed.get(index, free) for index in range(len(base.layers)))
-
-
-def _names(choice: str | list[str]) -> tuple[str, ...]:
-    return (choice,) if isinstance(choice, str) else tuple(choice)

@@ -19,7 +19,7 @@ from pydantic import (
 
 from archspec.errors import Path, suggest
 from archspec.schema import Count, PositiveInt, Schema
-from archspec.spec.model import ModelSpec
+from archspec.spec.model import LayerSpec, ModelSpec
 from archspec.spec.train import TrainSpec
 from archspec.units import BYTE_UNITS, COUNT_UNITS, parse_amount, parse_ratio
 
@@ -177,14 +177,14 @@ class SearchSpec:
 
     Attributes:
         document: The document itself, its paths as written.
-        choices: Per layer, the sums of block names that may stand there; one entry if fixed.
+        choices: Per position, the layers that may stand there; one entry if fixed.
         pool_sizes: Pool name to the values its num_keys may take, in the order given.
     """
 
     document: SearchDocument
     base: ModelSpec
     train: TrainSpec
-    choices: tuple[tuple[tuple[str, ...], ...], ...]
+    choices: tuple[tuple[LayerSpec, ...], ...]
     pool_sizes: Mapping[str, tuple[int, ...]]
     budgets: Budgets
     metric: str
@@ -213,6 +213,10 @@ def check_layers(vary: LayerChoices, base: ModelSpec) -> Report:
     for index, choice in enumerate(vary.choices):
         if choice in vary.choices[:index]:
             yield ("choices", index), f"{choice!r} is given twice; remove one"
+            continue
+        for other in vary.choices[:index]:
+            if _same_blocks(choice, other, base):
+                yield ("choices", index), f"{choice!r} and {other!r} are equal blocks; remove one"
     for layer in vary.fixed:
         if not 0 <= layer < len(base.layers):
             yield (
@@ -220,6 +224,13 @@ def check_layers(vary: LayerChoices, base: ModelSpec) -> Report:
                 f"layer {layer} is out of range: the base has num_layers={len(base.layers)}, so "
                 f"indices run from 0 to {len(base.layers) - 1}",
             )
+
+
+def _same_blocks(one: Choice, other: Choice, base: ModelSpec) -> bool:
+    """Tell whether two choices with known names make the same layer, which is then tried twice."""
+    names, others = ([c] if isinstance(c, str) else c for c in (one, other))
+    blocks = [base.templates.get(name) for name in names]
+    return None not in blocks and blocks == [base.templates.get(name) for name in others]
 
 
 def check_pool_size(key: str, values: Any, base: ModelSpec) -> str | None:

@@ -69,8 +69,10 @@ class SpecError(ArchspecError, ValueError):
     """A document breaks the language. Carries every problem found, in file order."""
 
     def __init__(self, problems: Iterable[Problem]) -> None:
-        ordered = sorted(set(problems), key=lambda p: (p.place.file, p.place.line, p.place.column))
-        self.problems: tuple[Problem, ...] = tuple(ordered)
+        unique = dict.fromkeys(problems)  # in the order of finding, for those of one place
+        self.problems: tuple[Problem, ...] = tuple(
+            sorted(unique, key=lambda p: (p.place.file, p.place.line, p.place.column))
+        )
         super().__init__("\n".join(map(str, self.problems)))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Self, get_args
 
 from pydantic import (
     BaseModel,
@@ -12,7 +12,7 @@ from pydantic import (
     ValidationError,
     model_validator,
 )
-from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
+from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError, core_schema
 
 from archspec.errors import suggest
 
@@ -23,6 +23,7 @@ PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegativeFloat = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 UNKNOWN_KEY = "unknown_key"
+_PYDANTIC_ERRORS = frozenset(get_args(core_schema.ErrorType))
 
 
 class Schema(BaseModel):
@@ -42,11 +43,12 @@ class Schema(BaseModel):
 
     @classmethod
     def _with_suggestion(cls, detail: ErrorDetails) -> InitErrorDetails:
-        kind, loc, context = detail["type"], detail["loc"], detail.get("ctx", {})
+        kind, loc, message = detail["type"], detail["loc"], detail["msg"]
         if kind == "extra_forbidden":
-            context = {"message": f"unknown key {loc[-1]!r}; {suggest(loc[-1], cls.model_fields)}"}
             kind = UNKNOWN_KEY
-        if kind == UNKNOWN_KEY:
-            custom = PydanticCustomError(UNKNOWN_KEY, "{message}", context)
-            return InitErrorDetails(type=custom, loc=loc, input=detail["input"])
-        return InitErrorDetails(type=kind, loc=loc, input=detail["input"], ctx=context)
+            message = f"unknown key {loc[-1]!r}; {suggest(loc[-1], cls.model_fields)}"
+        if kind in _PYDANTIC_ERRORS:
+            context = detail.get("ctx", {})
+            return InitErrorDetails(type=kind, loc=loc, input=detail["input"], ctx=context)
+        custom = PydanticCustomError(kind, "{message}", {"message": message})
+        return InitErrorDetails(type=custom, loc=loc, input=detail["input"])

@@ -73,8 +73,9 @@ def parse_tree(text: str, file: str) -> Node:
         root = builder.build(yaml.parse(text, Loader=_EVENTS))
     except yaml.MarkedYAMLError as error:
         raise SpecError([*builder.problems, _syntax_problem(error, file)]) from None
-    except yaml.YAMLError as error:
-        raise _failure(Place(file), f"not readable as YAML: {error}") from None
+    except yaml.reader.ReaderError as error:
+        message = f"not readable as YAML: {error.reason} at character {error.position}"
+        raise _failure(Place(file), message) from None
     if builder.problems:
         raise SpecError(builder.problems)
     if root is None:

@@ -113,7 +113,11 @@ def _message(detail: ErrorDetails) -> str:
         return f"must be {_WANTED[kind]}, but is {describe(value)}"
     if kind in _BOUNDS:
         bound, words = _BOUNDS[kind]
-        return f"must be {words} {context[bound]}, but is {describe(value)}"
+        return f"must be {words} {context[bound]}, but is {value}"
+    if kind == "too_short":
+        return (
+            f"must have at least {context['min_length']} item, but has {context['actual_length']}"
+        )
     if kind == "literal_error":
         return f"must be one of {context['expected']}, but is {describe(value)}"
     if kind == "value_error":

@@ -8,8 +8,9 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from archspec.blocks.base import BlockConfig
-from archspec.schema import Schema
 from archspec.spec.model import LayerSpec, ModelSpec
+
+_Use = tuple[str, BlockConfig]
 
 
 def to_document(spec: ModelSpec, *, canonical: bool = False) -> dict[str, Any]:
@@ -19,8 +20,8 @@ def to_document(spec: ModelSpec, *, canonical: bool = False) -> dict[str, Any]:
         spec: The model.
         canonical: Name blocks by type and order of first use instead of their own names.
     """
-    names = _block_names(spec, canonical=canonical)
-    layers = [_slot(layer, names) for layer in spec.layers]
+    keys = _block_keys(spec, canonical=canonical)
+    slots = [[keys[use] for use in _uses(layer, canonical=canonical)] for layer in spec.layers]
     attention = spec.layers[0].attention
     return {
         "archspec": 1,
@@ -32,9 +33,9 @@ def to_document(spec: ModelSpec, *, canonical: bool = False) -> dict[str, Any]:
         "tie_embeddings": spec.tie_embeddings,
         "norm_eps": spec.norm_eps,
         "attention": attention.model_dump(),
-        "pools": {name: _plain(pool) for name, pool in sorted(spec.pools.items())},
-        "blocks": {name: _plain(config) for config, name in names.items()},
-        "layers": layers,
+        "pools": {name: pool.model_dump() for name, pool in sorted(spec.pools.items())},
+        "blocks": {key: config.model_dump() for (_, config), key in keys.items()},
+        "layers": [slot[0] if len(slot) == 1 else slot for slot in slots],
     }
 
 
@@ -62,19 +63,23 @@ def to_yaml(spec: ModelSpec, *, canonical: bool = False, comment: str = "") -> s
     return "\n".join(lines) + "\n"
 
 
-def _plain(config: Schema) -> dict[str, Any]:
-    return config.model_dump()
+def _block_keys(spec: ModelSpec, *, canonical: bool) -> dict[_Use, str]:
+    """Give every distinct block its key in `blocks`, in order of first use.
 
-
-def _block_names(spec: ModelSpec, *, canonical: bool) -> dict[BlockConfig, str]:
-    """Give every distinct block config a name of its own, in order of first use."""
-    names: dict[BlockConfig, str] = {}
+    Canonical keys merge equal blocks whatever their names; otherwise a name stays, and a block that
+    was changed in place gets a number behind it.
+    """
+    keys: dict[_Use, str] = {}
     for layer in spec.layers:
-        for config, own in zip(layer.blocks, layer.names, strict=True):
-            if config not in names:
-                wanted = config.type if canonical else own
-                names[config] = _free_name(wanted, names.values())
-    return names
+        for use in _uses(layer, canonical=canonical):
+            if use not in keys:
+                keys[use] = _free_name(use[0], keys.values())
+    return keys
+
+
+def _uses(layer: LayerSpec, *, canonical: bool) -> Iterator[_Use]:
+    for name, config in zip(layer.names, layer.blocks, strict=True):
+        yield (config.type if canonical else name, config)
 
 
 def _free_name(wanted: str, taken: Iterable[str]) -> str:
@@ -82,11 +87,6 @@ def _free_name(wanted: str, taken: Iterable[str]) -> str:
     while name in used:
         name, number = f"{wanted}_{number}", number + 1
     return name
-
-
-def _slot(layer: LayerSpec, names: dict[BlockConfig, str]) -> str | list[str]:
-    slot = [names[config] for config in layer.blocks]
-    return slot[0] if len(slot) == 1 else slot
 
 
 def _render(document: dict[str, Any]) -> Iterator[str]:

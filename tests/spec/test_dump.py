@@ -1,0 +1,77 @@
+import pytest
+
+from archspec.spec.dump import spec_hash, to_yaml
+from archspec.spec.load import load_model
+from archspec.spec.read import parse_tree
+from archspec.spec.resolve import resolve_model
+from archspec.testing.specs import random_spec
+
+HEAD = """\
+archspec: 1
+kind: model
+{name}vocab_size: 16
+max_seq_len: 8
+d_model: 8
+attention: {attention}
+pools: {{p: {{num_keys: 4, value_dim: 8}}{spare}}}
+blocks:
+  {ffn}: {{type: dense, hidden_dim: 8}}
+  s: {{type: shared_pool, pool: p, key_dim: 4, top_k: 2}}
+layers: {layers}
+"""
+
+
+def spec(*, layers, name="", attention="{num_heads: 2}", ffn="ffn", spare=""):
+    text = HEAD.format(name=name, attention=attention, ffn=ffn, layers=layers, spare=spare)
+    return resolve_model(parse_tree(text, "f.yaml"))
+
+
+PLACED = spec(layers="{num_layers: 4, default: ffn, place: {s: [1, 3]}}")
+
+
+@pytest.mark.parametrize(
+    "same",
+    [
+        spec(layers="[ffn, s, ffn, s]"),
+        spec(layers="[{repeat: 2, layers: [ffn, s]}]"),
+        spec(layers="[mlp, s, mlp, s]", ffn="mlp"),
+        spec(layers="[ffn, s, {block: ffn, hidden_dim: 8}, s]"),
+        spec(layers="[ffn, s, ffn, s]", name="name: other\n"),
+        spec(layers="[ffn, s, ffn, s]", attention="{num_heads: 2, num_kv_heads: 2, head_dim: 4}"),
+    ],
+    ids=["list", "repeat", "template name", "changes", "name", "defaults written out"],
+)
+def test_one_design_has_one_hash(same):
+    assert spec_hash(same) == spec_hash(PLACED)
+    assert same == PLACED
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        spec(layers="[s, ffn, ffn, s]"),
+        spec(layers="[ffn, s, {block: ffn, hidden_dim: 9}, s]"),
+        spec(layers="[ffn, s, ffn, s]", attention="{num_heads: 2, num_kv_heads: 1}"),
+        spec(layers="[ffn, s, [ffn, ffn], s]"),
+    ],
+)
+def test_another_design_has_another_hash(other):
+    assert spec_hash(other) != spec_hash(PLACED)
+
+
+@pytest.mark.parametrize("canonical", [False, True])
+def test_written_specs_load_to_the_same_value(canonical):
+    for seed in range(100):
+        before = random_spec(seed)
+        text = to_yaml(before, canonical=canonical, comment="two\nlines")
+        after = resolve_model(parse_tree(text, "f.yaml"))
+        assert after == before
+        assert spec_hash(after) == spec_hash(before)
+        assert canonical or [x.names for x in after.layers] == [x.names for x in before.layers]
+
+
+def test_names_that_look_like_other_values_survive(tmp_path):
+    odd = spec(layers="[ffn, s]", name='name: "1e5: #no"\n')
+    path = tmp_path / "odd.yaml"
+    path.write_text(to_yaml(odd))
+    assert load_model(path).name == "1e5: #no"

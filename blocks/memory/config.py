@@ -84,10 +84,11 @@ class ProductKeyConfig(BlockConfig):
         )
 
     def _saved_bytes(self, table: PoolConfig, context: CostContext) -> int:
-        """Count what autograd keeps per token: vectors in the activation dtype, indices in int32.
+        """Count what autograd keeps per token.
 
-        Input, queries (twice more with their norm), scores and weights of the picks, the summed
-        value, and for the gate its input, silu of it and the product.
+        Input, queries, the summed value, and for the gate its input, silu of it and the product; a
+        norm keeps its queries before and after the division too, and one factor per half (stock
+        rms_norm; a fused one keeps one vector less). Per pick, weight in fp32 and slot in int32.
         """
         picks = self.num_heads * self.top_k
         queries = self.num_heads * self.key_dim
@@ -95,11 +96,12 @@ class ProductKeyConfig(BlockConfig):
         has_output = self.has_output(d_model=context.scope.d_model, value_dim=table.value_dim)
         elements = (
             context.scope.d_model
-            + queries * (2 if self.qk_norm else 1)
-            + picks
+            + queries * (3 if self.qk_norm else 1)
             + table.value_dim * (4 * gated + (has_output and not gated))
         )
-        return elements * context.activation_element_bytes + 4 * picks
+        element = context.activation_element_bytes
+        in_fp32 = picks + 2 * self.num_heads * self.qk_norm
+        return elements * element + in_fp32 * max(4, element) + 4 * picks
 
 
 class MemoryConfig(ProductKeyConfig):

@@ -61,24 +61,31 @@ class MoeConfig(BlockConfig):
     def cost(self, context: CostContext) -> Cost:
         """Price the block: router, all experts stored, ``top_k`` and the shared ones active.
 
-        Selection and dispatch count 0 FLOPs. Autograd keeps the input, the scores, one copy of the
-        token per chosen expert and the inner vectors of those experts.
+        Selection and dispatch count 0 FLOPs.
         """
         d_model = context.scope.d_model
         router = d_model * self.num_experts
         expert = num_matrices(self.activation) * d_model * self.hidden_dim
         shared = self.num_shared_experts * expert
         active = router + self.top_k * expert + shared
-        inner = saved_widths(self.activation) * self.hidden_dim
-        saved = (
-            (2 if self.num_shared_experts else 1) * d_model
-            + 2 * self.num_experts
-            + self.top_k * (2 * d_model + inner)
-            + self.num_shared_experts * inner
-        )
         return Cost(
             num_params=router + self.num_experts * expert + shared,
             num_active_params=active,
             flops_per_token=2 * active,
-            activation_bytes_per_token=saved * context.activation_element_bytes,
+            activation_bytes_per_token=self._saved_bytes(context),
         )
+
+    def _saved_bytes(self, context: CostContext) -> int:
+        """Count what autograd keeps per token.
+
+        The input; per choice the expert's input and output, its inner vectors and its weight; the
+        inner vectors of the shared experts. In fp32 the scores and their sum, and if normalized the
+        chosen ones and theirs. In int64, per choice, the expert and its place before and after
+        sorting.
+        """
+        d_model, element = context.scope.d_model, context.activation_element_bytes
+        inner = saved_widths(self.activation) * self.hidden_dim
+        choices = self.top_k * (2 * d_model + inner + 1)
+        scores = self.num_experts + 1 + (self.top_k + 1) * self.normalize_scores
+        vectors = d_model + choices + self.num_shared_experts * inner
+        return vectors * element + scores * max(4, element) + 3 * 8 * self.top_k

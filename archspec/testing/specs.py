@@ -1,0 +1,170 @@
+"""Random valid model documents, so that everything is tested on designs that nobody thought of.
+
+Documents, and not specs: they pass the language on their way to a spec. All are small enough to
+build, run and differentiate in milliseconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from random import Random
+from typing import Any
+
+import yaml
+
+from archspec.spec.model import ModelSpec
+from archspec.spec.read import parse_tree
+from archspec.spec.resolve import resolve_model
+
+Document = dict[str, Any]
+
+
+def random_spec(seed: int) -> ModelSpec:
+    """Return the flat model of ``random_document(seed)``, by way of YAML text."""
+    return load_document(random_document(seed))
+
+
+def load_document(document: Mapping[str, Any]) -> ModelSpec:
+    """Write a document as YAML and load it. Raises SpecError."""
+    text = yaml.safe_dump(dict(document), sort_keys=False)
+    return resolve_model(parse_tree(text, "document.yaml"))
+
+
+def random_document(seed: int) -> Document:
+    """Return a valid model document with every key off its default about as often as not."""
+    rng = Random(seed)
+    heads, head_dim = rng.randint(1, 4), 2 * rng.randint(1, 4)
+    explicit = rng.random() < 0.5
+    d_model = rng.randint(5, 40) if explicit else heads * head_dim
+    attention: Document = {"num_heads": heads}
+    if explicit:
+        attention["head_dim"] = head_dim
+    if rng.random() < 0.5:
+        attention["num_kv_heads"] = rng.choice([n for n in range(1, heads + 1) if heads % n == 0])
+    _maybe(rng, attention, "rope_theta", lambda: rng.choice([500.0, 5e5]))
+    document: Document = {"archspec": 1, "kind": "model"}
+    _maybe(rng, document, "name", lambda: f"random-{seed}")
+    document |= {
+        "vocab_size": rng.randint(3, 70),
+        "max_seq_len": rng.randint(1, 24),
+        "d_model": d_model,
+    }
+    _maybe(rng, document, "tie_embeddings", lambda: True)
+    _maybe(rng, document, "norm_eps", lambda: rng.choice([1e-6, 1e-4]))
+    document["attention"] = attention
+    pools = {f"pool{i}": _pool(rng, d_model) for i in range(rng.randint(0, 2))}
+    if pools:
+        document["pools"] = pools
+    document["blocks"] = _blocks(rng, d_model, pools)
+    names = list(document["blocks"])
+    document["layers"] = _placed(rng, names) if rng.random() < 0.65 else _listed(rng, names)
+    return document
+
+
+def _maybe(rng: Random, target: Document, key: str, value: Callable[[], Any]) -> None:
+    """Set a key off its default, or leave it out."""
+    if rng.random() < 0.5:
+        target[key] = value()
+
+
+def _pool(rng: Random, d_model: int) -> Document:
+    num_keys = rng.randint(1, 12) if rng.random() < 0.8 else rng.randint(32, 35)
+    return {"num_keys": num_keys, "value_dim": _value_dim(rng, d_model)}
+
+
+def _value_dim(rng: Random, d_model: int) -> int:
+    """Return d_model, where no output projection is needed, or another width."""
+    return d_model if rng.random() < 0.5 else rng.randint(1, 40)
+
+
+def _blocks(rng: Random, d_model: int, pools: Document) -> Document:
+    """Return templates of every kind that can be, in random order; each pool has a reader."""
+    blocks = {"ffn": _dense(rng), "experts": _moe(rng)}
+    table = _pool(rng, d_model)
+    blocks["private"] = {"type": "memory", **table, **_lookup(rng, table["num_keys"])}
+    for name, pool in pools.items():
+        reader = {"type": "shared_pool", "pool": name, **_lookup(rng, pool["num_keys"])}
+        blocks[f"read_{name}"] = reader
+    names = list(blocks)
+    rng.shuffle(names)
+    return {name: blocks[name] for name in names}
+
+
+def _dense(rng: Random) -> Document:
+    block: Document = {"type": "dense", "hidden_dim": rng.randint(1, 50)}
+    _maybe(rng, block, "activation", lambda: rng.choice(["gelu", "relu2"]))
+    _maybe(rng, block, "bias", lambda: True)
+    return block
+
+
+def _moe(rng: Random) -> Document:
+    experts = rng.randint(1, 9)
+    top_k = rng.randint(1, experts)
+    block: Document = {"type": "moe", "num_experts": experts, "top_k": top_k}
+    block["hidden_dim"] = rng.randint(1, 20)
+    _maybe(rng, block, "num_shared_experts", lambda: rng.randint(1, 3))
+    _maybe(rng, block, "activation", lambda: rng.choice(["gelu", "relu2"]))
+    _maybe(rng, block, "scores", lambda: "sigmoid")
+    if top_k > 1:
+        _maybe(rng, block, "normalize_scores", lambda: True)
+    return block
+
+
+def _lookup(rng: Random, num_keys: int) -> Document:
+    """Return the keys of a look-up; the default top_k of 32 is for large tables only."""
+    block: Document = {"key_dim": 2 * rng.randint(1, 8)}
+    if num_keys < 32 or rng.random() < 0.5:
+        block["top_k"] = rng.randint(1, min(num_keys, 9))
+    _maybe(rng, block, "num_heads", lambda: rng.choice([1, 2, 3]))
+    _maybe(rng, block, "gate", lambda: "swilu")
+    _maybe(rng, block, "qk_norm", lambda: True)
+    _maybe(rng, block, "bias", lambda: False)
+    return block
+
+
+def _placed(rng: Random, names: list[str]) -> Document:
+    """Return form 1: a default and one placement by a rule, or two by indices."""
+    count = rng.randint(2, 8)
+    layers: Document = {"num_layers": count, "default": _slot(rng, names)}
+    first, second = rng.sample(names, 2)
+    if rng.random() < 0.2:
+        cut = rng.randrange(1, count)
+        layers["place"] = {first: [f"0-{cut - 1}"], second: [cut]}
+    elif rng.random() < 0.9:
+        rule = _rule(rng, count)
+        _maybe(rng, rule, "beside", lambda: second)
+        layers["place"] = {first: rule}
+    return layers
+
+
+def _rule(rng: Random, num_layers: int) -> Document:
+    kind = rng.choice(["at", "ends", "every", "centered"])
+    number = rng.randint(1, num_layers)
+    if kind == "at":
+        return {"at": rng.sample(range(num_layers), number)}
+    if kind == "ends":
+        cut = rng.randrange(1, num_layers)
+        return rng.choice([{"first": cut}, {"last": cut}, {"first": cut, "last": num_layers - cut}])
+    if kind == "every":
+        rule: Document = {"every": number}
+        if rng.random() < 0.7:
+            rule["offset"] = rng.randrange(num_layers)
+        return rule
+    stride = {"stride": 1} if rng.random() < 0.7 else {}
+    return {"centered": {"count": number, **stride}}
+
+
+def _listed(rng: Random, names: list[str]) -> list[Any]:
+    """Return form 2: slots, and groups that repeat."""
+    entries: list[Any] = [_slot(rng, names) for _ in range(rng.randint(1, 3))]
+    if rng.random() < 0.5:
+        group = [_slot(rng, names) for _ in range(rng.randint(1, 2))]
+        entries.insert(rng.randint(0, len(entries)), {"repeat": rng.randint(1, 3), "layers": group})
+    if "ffn" in names and rng.random() < 0.5:
+        entries.append({"block": "ffn", "hidden_dim": rng.randint(1, 50)})
+    return entries
+
+
+def _slot(rng: Random, names: list[str]) -> Any:
+    """Return a block, or a sum of blocks."""
+    return rng.choice(names) if rng.random() < 0.6 else rng.choices(names, k=rng.randint(1, 3))

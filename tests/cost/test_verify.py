@@ -1,0 +1,128 @@
+"""The books equal the built model, to the unit, on designs that nobody thought of."""
+
+import dataclasses
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+import archspec
+from archspec.blocks.dense.config import DenseConfig
+from archspec.blocks.memory.config import MemoryConfig
+from archspec.blocks.moe.config import MoeConfig
+from archspec.blocks.registry import BLOCKS
+from archspec.blocks.shared_pool.config import SharedPoolConfig
+from archspec.cost import summary
+from archspec.cost.verify import verify
+from archspec.spec.attention import AttentionConfig
+from archspec.spec.layers import Centered, PlacedLayers, Placement
+from archspec.spec.load import load_model
+from archspec.spec.model import ModelDocument
+from archspec.testing.specs import load_document, random_document, random_spec
+
+MODELS = Path(archspec.__file__).parent / "specs" / "models"
+COUNT = 300
+KINDS = {"dense": DenseConfig, "moe": MoeConfig, "memory": MemoryConfig}
+KINDS["shared_pool"] = SharedPoolConfig
+
+
+@pytest.mark.parametrize("start", range(0, COUNT, 50))
+def test_config_equals_built_model(start):
+    for seed in range(start, start + 50):
+        found = verify(random_spec(seed))
+        assert found.agrees, f"seed {seed}: {found}"
+
+
+def test_a_shipped_spec_agrees_at_full_length():
+    found = verify(load_model(MODELS / "memory_plus_1.3b_16m.yaml"))
+    assert found.agrees
+    assert found.seq_len == 4096
+
+
+def test_a_wrong_book_is_noticed(monkeypatch):
+    spec = random_spec(0)
+    assert not dataclasses.replace(verify(spec), counted_params=1).agrees
+    honest = summary.layer_cost
+    monkeypatch.setattr(
+        summary,
+        "layer_cost",
+        lambda layer, context: (
+            honest(layer, context) + dataclasses.replace(summary.FREE, flops_per_token=1)
+        ),
+    )
+    found = verify(spec)
+    assert not found.agrees
+    assert found.counted_params == found.built_params
+
+
+def test_a_sequence_that_is_too_long_is_refused():
+    with pytest.raises(ValueError, match="max_seq_len"):
+        verify(random_spec(0), seq_len=1000)
+
+
+def off_default(document):
+    """Yield what a document has off its default, in the blocks that its layers use."""
+    yield from _changed("model", ModelDocument, document)
+    attention = document["attention"]
+    if attention.get("num_kv_heads") != attention["num_heads"]:
+        yield from _changed("attention", AttentionConfig, attention)
+    spec = load_document(document)
+    for block in {block for layer in spec.layers for block in layer.blocks}:
+        yield f"uses {block.type}"
+        yield from _changed(block.type, KINDS[block.type], block.model_dump())
+    yield "tied" if spec.tie_embeddings else "untied"
+    if spec.d_model % 2:
+        yield "odd width"
+    readers = Counter(
+        block.pool_name for layer in spec.layers for block in layer.blocks if block.pool_name
+    )
+    if max(readers.values(), default=0) > 1:
+        yield "pool with several readers"
+    if any(len(layer.blocks) > 1 for layer in spec.layers):
+        yield "sum of blocks"
+    yield from _layer_forms(document["layers"])
+
+
+def _layer_forms(layers):
+    if isinstance(layers, list):
+        entries = [entry for entry in layers if isinstance(entry, dict)]
+        yield from ("repeat" if "repeat" in entry else "changed block" for entry in entries)
+        return
+    yield from _changed("layers", PlacedLayers, layers)
+    for rule in layers.get("place", {}).values():
+        if isinstance(rule, list):
+            yield "place.at"
+            continue
+        yield from _changed("place", Placement, rule)
+        yield from _changed("centered", Centered, rule.get("centered", {}))
+
+
+def _changed(prefix, schema, values):
+    for name, field in schema.model_fields.items():
+        default = field.get_default(call_default_factory=True)
+        if not field.is_required() and name != "type" and values.get(name, default) != default:
+            yield f"{prefix}.{name}"
+
+
+def test_the_random_specs_leave_no_key_at_its_default():
+    schemas = {
+        "model": ModelDocument,
+        "attention": AttentionConfig,
+        "layers": PlacedLayers,
+        "place": Placement,
+        "centered": Centered,
+        **KINDS,
+    }
+    assert KINDS.keys() == BLOCKS.keys(), "a block kind without random specs"
+    wanted = {
+        f"{prefix}.{name}"
+        for prefix, schema in schemas.items()
+        for name, field in schema.model_fields.items()
+        if not field.is_required() and name != "type"
+    }
+    wanted |= {f"uses {kind}" for kind in KINDS}
+    wanted |= {"tied", "untied", "odd width", "pool with several readers", "sum of blocks"}
+    wanted |= {"repeat", "changed block"}
+    seen = Counter(key for seed in range(COUNT) for key in set(off_default(random_document(seed))))
+    rare = {key: seen[key] for key in wanted if seen[key] < 20}
+    assert not rare

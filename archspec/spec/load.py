@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import pathlib
+from collections.abc import Sequence
 from typing import Literal, overload
 
-from archspec.errors import SpecError, suggest
+from archspec.errors import Path, SpecError, suggest
+from archspec.spec.compose import compose
 from archspec.spec.documents import DOCUMENTS
 from archspec.spec.model import ModelSpec
-from archspec.spec.read import read_tree
 from archspec.spec.resolve import resolve_model
 from archspec.spec.resolve_search import resolve_search
 from archspec.spec.search import SearchDocument, SearchSpec
@@ -21,31 +22,39 @@ AnyPath = str | os.PathLike[str]
 Spec = ModelSpec | TrainSpec | SearchSpec
 
 
-def load_model(path: AnyPath) -> ModelSpec:
-    """Load a model document as a flat spec.
+def load_model(path: AnyPath, overrides: Sequence[str] = ()) -> ModelSpec:
+    """Load a model document, with what it extends, as a flat spec.
+
+    Args:
+        path: The document.
+        overrides: Values set over it, each ``path=value``, as `--set` takes them.
 
     Raises:
         SpecError: With every problem of the file, each with its place and a way out.
 
     Example:
-        >>> spec = load_model("specs/models/tiny.yaml")
+        >>> spec = load_model("specs/models/tiny.yaml", ["blocks.ffn.hidden_dim=512"])
     """
-    return resolve_model(_read(path, "model"))
+    return resolve_model(read_document(path, "model", overrides))
 
 
-def load_train(path: AnyPath) -> TrainSpec:
+def load_train(path: AnyPath, overrides: Sequence[str] = ()) -> TrainSpec:
     """Load a train document. Raises SpecError."""
-    return _resolve_train(_read(path, "train"))
+    return _resolve_train(read_document(path, "train", overrides))
 
 
-def load_search(path: AnyPath) -> SearchSpec:
+def load_search(path: AnyPath, overrides: Sequence[str] = ()) -> SearchSpec:
     """Load a search document and the documents it names. Raises SpecError."""
-    return _resolve_search(_read(path, "search"))
+    return _resolve_search(read_document(path, "search", overrides))
 
 
-def load(path: AnyPath) -> Spec:
+def load(path: AnyPath, overrides: Sequence[str] = ()) -> Spec:
     """Load a document of any kind. Raises SpecError."""
-    root = _read(path, None)
+    return resolve(read_document(path, None, overrides))
+
+
+def resolve(root: Node) -> Spec:
+    """Resolve a composed document of any kind. Raises SpecError."""
     kind = root.at(("kind",))
     if kind is not None and kind.value == "train":
         return _resolve_train(root)
@@ -54,9 +63,18 @@ def load(path: AnyPath) -> Spec:
     return resolve_model(root)
 
 
-def _read(path: AnyPath, wanted: str | None) -> Node:
-    """Read a file and check its head, so that a wrong kind gives one error and not fifty."""
-    root = read_tree(pathlib.Path(path))
+def read_document(path: AnyPath, wanted: str | None, overrides: Sequence[str] = ()) -> Node:
+    """Compose a document and check its head, so that a wrong kind gives one error and not fifty.
+
+    Args:
+        path: The document.
+        wanted: The kind it must have, None for any.
+        overrides: Values set over it, each ``path=value``.
+
+    Raises:
+        SpecError: If it cannot be composed or is of another kind.
+    """
+    root = compose(path, overrides)
     reporter = Reporter(root)
     if not isinstance(root.value, dict):
         reporter.report((), f"a document must be a map, but this is {describe(root.plain())}")
@@ -86,7 +104,14 @@ def _resolve_train(root: Node) -> TrainSpec:
     for fault in spec.check():
         reporter.report(fault.path, fault.message)
     reporter.raise_problems()
-    return spec.located(pathlib.Path(root.place.file).parent)
+    return spec.located(_folder(root, ("data",)))
+
+
+def _folder(root: Node, path: Path) -> pathlib.Path:
+    """Return the folder that a path written at ``path`` starts from: that of its own file."""
+    node = root.at(path)
+    file = pathlib.Path((node or root).place.file)
+    return file.parent if file.is_file() else pathlib.Path()  # `--set` starts from here
 
 
 def _resolve_search(root: Node) -> SearchSpec:
@@ -113,7 +138,7 @@ def _named(
     """Load a document that another one names; its own problems are passed on with their places."""
     if name is None:
         return None
-    file = pathlib.Path(root.place.file).parent / name
+    file = _folder(root, path) / name
     if not file.is_file():
         reporter.report(path, f"no such file: {file}; paths start from this document")
         return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pathlib
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Discriminator, Field, Tag
 
@@ -17,12 +17,21 @@ Weight = Annotated[
 ]
 
 
+PYDOC = "pydoc"
+
+
 class FactsSource(Schema):
     """Subject-relation-object triples over reserved entity tokens, to be memorised."""
+
+    TOKENS_PER_FACT: ClassVar[int] = 4  # subject (2), relation, object
 
     task: Literal["facts"]
     weight: Weight = 1.0
     num_facts: Annotated[PositiveInt, Field(description="Triples in the world.")] = 4096
+    num_relations: Annotated[
+        PositiveInt,
+        Field(description="Relations; every subject has an object for each of them."),
+    ] = 8
     num_objects: Annotated[
         PositiveInt,
         Field(description="Possible objects; chance is one in so many."),
@@ -48,9 +57,10 @@ class TextSource(Schema):
         Field(description="`pydoc` (the Python documentation's topics) or a path to a text file."),
     ]
     weight: Weight = 1.0
-    held_out: Annotated[Share, Field(description="Share at the end that is never trained on.")] = (
-        0.05
-    )
+    held_out: Annotated[
+        float,
+        Field(gt=0, lt=1, description="Share at the end that is never trained on."),
+    ] = 0.05
 
     @property
     def name(self) -> str:
@@ -61,6 +71,12 @@ class TextSource(Schema):
     def metrics(self) -> tuple[str, ...]:
         """What is measured on this source, without the prefix."""
         return ("nll",)
+
+    def located(self, folder: pathlib.Path) -> TextSource:
+        """Return the source with its path absolute, read from ``folder``."""
+        if self.text == PYDOC:
+            return self
+        return self.model_copy(update={"text": str((folder / self.text).absolute())})
 
 
 def _source_tag(value: Any) -> str | None:
@@ -125,6 +141,10 @@ class Losses(Schema):
 
     load_balance: Annotated[NonNegativeFloat, Field(description="MoE load balance.")] = 0.01
 
+    def coefficients(self) -> dict[str, float]:
+        """Return every coefficient by the name that blocks give the loss."""
+        return {name: float(value) for name, value in self.model_dump().items()}
+
 
 class Checkpoint(Schema):
     """When the state of a run is saved."""
@@ -182,11 +202,16 @@ class TrainSpec(Schema):
         """Every metric that an evaluation reports, such as ``facts.nll``."""
         return ("loss", *(f"{source.name}.{m}" for source in self.data for m in source.metrics))
 
+    def located(self, folder: pathlib.Path) -> TrainSpec:
+        """Return the spec with the paths of its data absolute, read from ``folder``."""
+        data = [s.located(folder) if isinstance(s, TextSource) else s for s in self.data]
+        return self.model_copy(update={"data": data})
+
     def check(self) -> Iterator[Fault]:
         """Yield every rule broken between the fields."""
         for name, value, multiple in (
             ("batch_tokens", self.batch_tokens, self.seq_len),
-            ("micro_batch_tokens", self.micro_tokens, self.seq_len),
+            ("micro_batch_tokens", self.micro_batch_tokens or self.seq_len, self.seq_len),
         ):
             if value % multiple:
                 yield Fault(
@@ -200,6 +225,13 @@ class TrainSpec(Schema):
                 "micro_batch_tokens must divide batch_tokens, but batch_tokens="
                 f"{self.batch_tokens} and micro_batch_tokens={self.micro_tokens}",
             )
+        for index, source in enumerate(self.data):
+            if isinstance(source, FactsSource) and self.seq_len < source.TOKENS_PER_FACT:
+                yield Fault(
+                    ("data", index),
+                    f"a fact takes {source.TOKENS_PER_FACT} tokens, but seq_len={self.seq_len}; "
+                    "raise seq_len",
+                )
         names = [source.name for source in self.data]
         for index, name in enumerate(names):
             if name in names[:index]:

@@ -1,0 +1,73 @@
+"""What every source of data gives: rows to train on, and a fixed set of rows to measure on."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from archspec.train.data.stream import Integers, Words
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Sequences for a model.
+
+    Attributes:
+        token_ids: [rows, seq_len].
+        targets: [rows, seq_len], the token that follows.
+        counted: [rows, seq_len] bool, where the target counts for loss and metrics.
+        documents: [rows, seq_len]; a token attends to tokens of its own document only.
+    """
+
+    token_ids: Integers
+    targets: Integers
+    counted: NDArray[np.bool_]
+    documents: Integers
+
+    def __len__(self) -> int:
+        return len(self.token_ids)
+
+    def take(self, where: slice | Integers) -> Rows:
+        """Return some of the rows."""
+        return Rows(
+            self.token_ids[where], self.targets[where], self.counted[where], self.documents[where]
+        )
+
+
+def join(parts: list[Rows]) -> Rows:
+    """Put rows of several sources below each other."""
+    return Rows(
+        np.concatenate([part.token_ids for part in parts]),
+        np.concatenate([part.targets for part in parts]),
+        np.concatenate([part.counted for part in parts]),
+        np.concatenate([part.documents for part in parts]),
+    )
+
+
+class DataSource(ABC):
+    """One source of a mixture.
+
+    Attributes:
+        name: The prefix of its metrics.
+        words_per_row: Random words that one training row is made from.
+        density: Share of a training row's positions whose target counts.
+        choices: The tokens that an answer is chosen from, if there is a right answer.
+        sha256: Hash of the data, for the record.
+    """
+
+    name: str
+    words_per_row: int
+    density: float
+    choices: range | None
+    sha256: str
+
+    @abstractmethod
+    def rows(self, words: Words) -> Rows:
+        """Make training rows out of random words, [rows, words_per_row]."""
+
+    @abstractmethod
+    def evaluation(self) -> Rows:
+        """Return the rows that metrics are measured on, the same in every call."""

@@ -1,0 +1,117 @@
+"""Metrics, named as ``TrainSpec.metrics`` names them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from archspec.blocks.module import ForwardContext
+from archspec.model.attention import document_mask
+from archspec.train.data.mixture import Mixture
+from archspec.train.data.source import DataSource, Rows
+
+
+def as_context(rows: Rows, device: str) -> ForwardContext:
+    """Turn rows into what a forward pass gets; one document a row needs no mask."""
+    documents = rows.documents
+    single = bool((documents == documents[:, :1]).all())
+    mask = None if single else document_mask(torch.from_numpy(documents).to(device))
+    return ForwardContext(token_ids=torch.from_numpy(rows.token_ids).to(device), document_mask=mask)
+
+
+def counted_nll(logits: Tensor, rows: Rows) -> tuple[Tensor, Tensor, Tensor]:
+    """Pick the positions that count.
+
+    Args:
+        logits: [rows, seq_len, vocab_size].
+        rows: The rows they answer.
+
+    Returns:
+        The logits there, [counted, vocab_size]; the targets, [counted]; and the negative
+        log-likelihood of each target in nats, [counted].
+    """
+    counted = torch.from_numpy(rows.counted).to(logits.device)
+    targets = torch.from_numpy(rows.targets).to(logits.device)[counted]
+    chosen = logits if rows.counted.all() else logits[counted]
+    chosen = chosen.reshape(-1, logits.shape[-1]).float()
+    return chosen, targets, F.cross_entropy(chosen, targets, reduction="none")
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """What a source's evaluation rows gave.
+
+    Attributes:
+        nll: Mean negative log-likelihood of a target, in nats; of text, per byte.
+        accuracy: Share of targets that are the likeliest of the source's choices; 0 without any.
+    """
+
+    nll: float
+    accuracy: float
+
+
+@torch.no_grad()
+def evaluate(
+    model: nn.Module, mixture: Mixture, *, micro_tokens: int, device: str
+) -> dict[str, float]:
+    """Measure a model on the fixed rows of every source.
+
+    ``loss`` is the negative log-likelihood over the sources in the proportions of training, text
+    being held out; ``facts.chance`` is the accuracy of guessing.
+
+    Args:
+        model: Left in the mode it came in.
+        mixture: The data.
+        micro_tokens: Tokens of one forward pass.
+        device: Where the model is.
+    """
+    training = model.training
+    model.eval()
+    scores = {
+        source.name: _score(model, source, micro_tokens, device) for source in mixture.sources
+    }
+    model.train(training)
+    return dict(_metrics(mixture, scores))
+
+
+def _score(model: nn.Module, source: DataSource, micro_tokens: int, device: str) -> Score:
+    rows = source.evaluation()
+    count, correct, nll = 0, 0, 0.0
+    for part in split_rows(rows, micro_tokens):
+        context = as_context(part, device)
+        logits, targets, losses = counted_nll(model(context.token_ids, context), part)
+        count += len(targets)
+        nll += losses.double().sum().item()
+        if source.choices is not None:
+            first = source.choices.start
+            best = logits[:, first : source.choices.stop].argmax(-1) + first
+            correct += int((best == targets).sum())
+    return Score(nll / count, correct / count)
+
+
+def split_rows(rows: Rows, micro_tokens: int) -> Iterator[Rows]:
+    """Cut rows into parts of at most ``micro_tokens`` tokens, at least one row each."""
+    size = max(1, micro_tokens // rows.token_ids.shape[1])
+    for start in range(0, len(rows), size):
+        yield rows.take(slice(start, start + size))
+
+
+def _metrics(mixture: Mixture, scores: dict[str, Score]) -> Iterator[tuple[str, float]]:
+    weights = [
+        share * source.density
+        for source, share in zip(mixture.sources, mixture.shares, strict=True)
+    ]
+    terms = [
+        weight * scores[source.name].nll
+        for source, weight in zip(mixture.sources, weights, strict=True)
+    ]
+    yield "loss", sum(terms) / sum(weights)
+    for source in mixture.sources:
+        if source.choices is not None:
+            yield f"{source.name}.accuracy", scores[source.name].accuracy
+            yield f"{source.name}.chance", 1 / len(source.choices)
+        yield f"{source.name}.nll", scores[source.name].nll

@@ -13,11 +13,19 @@ Plain = Scalar | list["Plain"] | dict[str | int, "Plain"]
 
 @dataclass(slots=True)
 class Node:
-    """A value and its place; the children of lists and maps are nodes themselves."""
+    """A value and its place; the children of lists and maps are nodes themselves.
+
+    Attributes:
+        value: A scalar, or nodes.
+        place: Where the value starts.
+        key_places: For a map, where each key stands.
+        replaces: What inherited value of another type this one replaced, in words.
+    """
 
     value: Scalar | list[Node] | dict[str | int, Node]
     place: Place
     key_places: dict[str | int, Place] = field(default_factory=dict)
+    replaces: str = ""
 
     def plain(self) -> Plain:
         """Return the value without places."""
@@ -26,6 +34,14 @@ class Node:
         if isinstance(self.value, list):
             return [child.plain() for child in self.value]
         return self.value
+
+    def copy(self) -> Node:
+        """Return a node of its own over the same children."""
+        if isinstance(self.value, dict):
+            return Node(dict(self.value), self.place, dict(self.key_places))
+        if isinstance(self.value, list):
+            return Node(list(self.value), self.place)
+        return Node(self.value, self.place)
 
     def child(self, step: str | int) -> Node | None:
         """Return the value under a key or an index, or None."""

@@ -44,6 +44,9 @@ class Reporter:
 
     def report(self, path: Path, message: str) -> None:
         """Note one problem; its place is that of ``path`` or of the nearest parent in the file."""
+        node = self.root.at(path)
+        if node is not None and node.replaces:
+            message = f"{message} ({node.replaces})"
         self.problems.append(Problem(self.root.place_of(path), path, message))
 
     def raise_problems(self) -> None:

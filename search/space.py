@@ -75,9 +75,9 @@ class Space:
 
     def normal(self, layers: Sequence[int], sizes: Sequence[int]) -> Design:
         """Return the design of these indices, sizes that nobody reads set to 0."""
-        read = self.reads[:, np.arange(len(layers)), np.asarray(layers)].any(axis=1).tolist()
-        kept = tuple(int(size) if used else 0 for size, used in zip(sizes, read, strict=True))
-        return Design(tuple(map(int, layers)), kept)
+        chosen = self.reads[:, np.arange(len(layers)), np.asarray(layers)]  # [P, L]
+        kept = (int(size) if row.any() else 0 for size, row in zip(sizes, chosen, strict=True))
+        return Design(tuple(map(int, layers)), tuple(kept))
 
     def arrays(self, designs: Sequence[Design]) -> tuple[Ints, Ints]:
         """Return designs as arrays, [N, L] and [N, P]."""

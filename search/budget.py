@@ -1,0 +1,125 @@
+"""Budgets as bounds on exact prices, and how much of a space each of them rejects."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from archspec.cost.pricing import QUANTITIES, Flags, Ints
+from archspec.spec.search import Budgets
+from archspec.units import format_bytes, format_count, format_flops
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """One side of a budget, in the quantity's unit: FLOPs, parameters or bytes."""
+
+    quantity: str
+    side: Literal["max", "min"]
+    limit: int
+
+    @property
+    def column(self) -> int:
+        """Where the quantity stands in a row of prices."""
+        return QUANTITIES.index(self.quantity)
+
+    def holds(self, prices: Ints) -> Flags:
+        """Tell for each row of prices whether it keeps to the bound."""
+        values = prices[:, self.column]
+        held: Flags = values <= self.limit if self.side == "max" else values >= self.limit
+        return held
+
+    def __str__(self) -> str:
+        side = "at most" if self.side == "max" else "at least"
+        return f"{self.quantity} {side} {exact_amount(self.quantity, self.limit)}"
+
+
+def format_amount(quantity: str, value: float) -> str:
+    """Write a price in the unit of its quantity."""
+    if quantity.startswith("flops"):
+        return format_flops(value)
+    return format_bytes(value) if "bytes" in quantity else format_count(value)
+
+
+def exact_amount(quantity: str, value: int) -> str:
+    """Write a price to be read and to be checked: ``1.05 MFLOP (1,050,624)``."""
+    return f"{format_amount(quantity, value)} ({value:,})"
+
+
+def resolve_bounds(budgets: Budgets, base: Mapping[str, int]) -> tuple[Bound, ...]:
+    """Turn budgets into whole numbers, rounded inwards.
+
+    Args:
+        budgets: As declared; a factor is relative to ``base``.
+        base: What the base model costs, by quantity.
+    """
+    bounds = []
+    for quantity, budget in budgets.given().items():
+        if budget.max is not None:
+            limit = math.floor(budget.max.resolve(base[quantity]))
+            bounds.append(Bound(quantity, "max", limit))
+        if budget.min is not None:
+            limit = math.ceil(budget.min.resolve(base[quantity]))
+            bounds.append(Bound(quantity, "min", limit))
+    return tuple(bounds)
+
+
+def feasible(bounds: Sequence[Bound], prices: Ints) -> Flags:
+    """Tell for each row of prices whether it keeps to every bound."""
+    held: Flags = np.ones(len(prices), dtype=np.bool_)
+    for bound in bounds:
+        held &= bound.holds(prices)
+    return held
+
+
+@dataclass(frozen=True, slots=True)
+class Rejections:
+    """How much of a space the budgets reject.
+
+    Attributes:
+        num_designs: Designs of the space before any budget.
+        num_priced: How many were priced: all of them, or a uniform sample.
+        num_feasible: How many of those keep to every budget.
+        rejected: For each bounded quantity, the share that its bounds alone reject.
+    """
+
+    num_designs: int
+    num_priced: int
+    num_feasible: int
+    rejected: Mapping[str, float]
+
+    @property
+    def exact(self) -> bool:
+        """Whether every design was priced."""
+        return self.num_priced == self.num_designs
+
+
+class RejectionCount:
+    """Counts rejections over batches of prices."""
+
+    def __init__(self, bounds: Sequence[Bound]) -> None:
+        self._bounds = bounds
+        self._priced = 0
+        self._feasible = 0
+        self._rejected = {bound.quantity: 0 for bound in bounds}
+
+    def add(self, prices: Ints) -> None:
+        """Count one batch."""
+        self._priced += len(prices)
+        self._feasible += int(feasible(self._bounds, prices).sum())
+        for quantity in self._rejected:
+            own = [bound for bound in self._bounds if bound.quantity == quantity]
+            self._rejected[quantity] += len(prices) - int(feasible(own, prices).sum())
+
+    def result(self, num_designs: int) -> Rejections:
+        """Return the shares counted so far."""
+        return Rejections(
+            num_designs=num_designs,
+            num_priced=self._priced,
+            num_feasible=self._feasible,
+            rejected={name: count / self._priced for name, count in self._rejected.items()},
+        )

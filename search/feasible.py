@@ -1,0 +1,82 @@
+"""The part of a space that keeps to the budgets: test, count, list and find members."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+
+import numpy as np
+
+from archspec.cost.pricing import QUANTITIES, Flags, Ints, PriceTable, price
+from archspec.search.budget import Bound, RejectionCount, Rejections, feasible, resolve_bounds
+from archspec.search.program import Program
+from archspec.search.space import Design, Space
+from archspec.spec.search import SearchSpec
+
+LISTED = 100_000  # spaces up to this many designs are listed in full
+SAMPLED = 20_000
+
+
+class FeasibleSpace:
+    """A space, its prices and the bounds a design must keep to."""
+
+    def __init__(self, space: Space, table: PriceTable, bounds: Sequence[Bound]) -> None:
+        self.space = space
+        self.table = table
+        self.bounds = tuple(bounds)
+
+    @classmethod
+    def of(cls, spec: SearchSpec) -> FeasibleSpace:
+        """Return the designs that a search document allows."""
+        space = Space.of(spec)
+        micro_tokens = spec.train.micro_tokens
+        table = PriceTable(spec.base, space.choices, space.pools, micro_tokens=micro_tokens)
+        base = price(spec.base, micro_tokens=micro_tokens)
+        return cls(space, table, resolve_bounds(spec.budgets, base))
+
+    def admits(self, layers: Ints, sizes: Ints) -> Flags:
+        """Tell for each design, given as arrays, whether it keeps to every bound."""
+        return feasible(self.bounds, self.table.prices(layers, sizes))
+
+    def __contains__(self, design: Design) -> bool:
+        return bool(self.admits(*self.space.arrays([design]))[0])
+
+    def prices(self, design: Design) -> dict[str, int]:
+        """Price one design."""
+        row = self.table.prices(*self.space.arrays([design]))[0]
+        return dict(zip(QUANTITIES, row.tolist(), strict=True))
+
+    @functools.cached_property
+    def listed(self) -> tuple[Design, ...] | None:
+        """Every member, in a fixed order; None if the space is too large to list."""
+        if self.space.num_designs > LISTED:
+            return None
+        return tuple(
+            design
+            for layers, sizes in self.space.enumerate()
+            for design in self.select(layers, sizes)
+        )
+
+    def select(self, layers: Ints, sizes: Ints) -> list[Design]:
+        """Return the members among designs given as arrays."""
+        kept = self.admits(layers, sizes)
+        rows = zip(layers[kept].tolist(), sizes[kept].tolist(), strict=True)
+        return [self.space.normal(placed, chosen) for placed, chosen in rows]
+
+    @functools.cached_property
+    def program(self) -> Program:
+        """The integer program over the members."""
+        return Program(self.space, self.table, self.bounds)
+
+    def rejections(self, *, seed: int = 0) -> Rejections:
+        """Count what the budgets reject: exactly if the space is small, by a sample otherwise."""
+        count = RejectionCount(self.bounds)
+        num_designs = self.space.num_designs
+        if num_designs <= LISTED:
+            batches = self.space.enumerate()
+        else:
+            rng = np.random.default_rng(seed)
+            batches = iter([self.space.draw(rng, SAMPLED)])
+        for layers, sizes in batches:
+            count.add(self.table.prices(layers, sizes))
+        return count.result(num_designs)

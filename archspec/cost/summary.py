@@ -148,17 +148,22 @@ def cost_context(
 
 
 def frame_cost(layer: LayerSpec, context: CostContext) -> Cost:
-    """Price what a layer has whatever its blocks: attention and two norms.
+    """Price what a layer has whatever its blocks: attention and two norms."""
+    return layer.attention.cost(context) + norm_cost(context) * 2
 
-    A norm keeps its input for the backward pass, and that is the residual stream.
+
+def norm_cost(context: CostContext) -> Cost:
+    """Price one RMSNorm over the width of the model; it counts 0 FLOPs.
+
+    Autograd keeps its input, the normalised input before the weight, and one fp32 scale per token,
+    as torch's own implementation outside fused kernels does.
     """
     width = context.scope.d_model
-    norms = Cost(
-        num_params=2 * width,
-        num_active_params=2 * width,
-        activation_bytes_per_token=2 * (width * context.activation_element_bytes + 4),
+    return Cost(
+        num_params=width,
+        num_active_params=width,
+        activation_bytes_per_token=2 * width * context.activation_element_bytes + 4,
     )
-    return layer.attention.cost(context) + norms
 
 
 def layer_cost(layer: LayerSpec, context: CostContext) -> Cost:
@@ -185,15 +190,7 @@ def model_parts(spec: ModelSpec, context: CostContext) -> Iterator[Part]:
     element = context.activation_element_bytes
     size = f"{spec.vocab_size} x {spec.d_model}"
     yield Part("embedding", size, Cost(num_params=matrix, num_active_params=matrix))
-    yield Part(
-        "norm",
-        f"{spec.d_model}",
-        Cost(
-            num_params=spec.d_model,
-            num_active_params=spec.d_model,
-            activation_bytes_per_token=spec.d_model * element + 4,
-        ),
-    )
+    yield Part("norm", f"{spec.d_model}", norm_cost(context))
     own = 0 if spec.tie_embeddings else matrix
     head = Cost(
         num_params=own,

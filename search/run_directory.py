@@ -1,0 +1,205 @@
+"""A search's directory: what was asked, as resolved copies, and everything that came of it.
+
+``search.yaml``, ``base.yaml`` and ``train.yaml`` are what a resumed search reads; ``run.json`` says
+which Optuna study it is; ``study.journal`` is that study unless a storage was named; ``designs/`` has
+a file per training; the rest are results.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import optuna
+import yaml
+from optuna.storages import BaseStorage, JournalStorage, RDBStorage
+from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
+
+from archspec import __version__
+from archspec.errors import RunError
+from archspec.spec.dump import to_document
+from archspec.spec.load import load_search
+from archspec.spec.model import LayerSpec, ModelSpec
+from archspec.spec.search import SearchSpec
+from archspec.train.difference import describe_difference
+from archspec.train.files import new_directory, read_json, replace_text
+
+SEARCH, BASE, TRAIN, RUN = "search.yaml", "base.yaml", "train.yaml", "run.json"
+JOURNAL, DESIGNS = "study.journal", "designs"
+RESULTS, BEST, PARETO, REPORT = "results.json", "best.yaml", "pareto.csv", "report.txt"
+_LOCK_SECONDS = 5  # a journal is locked for milliseconds; after so long its owner is dead
+
+
+@dataclass(frozen=True, slots=True)
+class RunInfo:
+    """Where the study of a run is.
+
+    Attributes:
+        study: Its name.
+        storage: Optuna URL; None for the journal in the run directory.
+        needs_storage: Whether the URL held a password and was therefore not written down.
+    """
+
+    study: str
+    storage: str | None
+    needs_storage: bool = False
+
+
+def create_run(out: Path, spec: SearchSpec, storage: str | None) -> None:
+    """Make a run directory, complete or not at all. Raises RunError if ``out`` exists."""
+    if out.exists():
+        raise RunError(
+            f"{out}: already exists; go on with it by --resume {out}, or choose another --out"
+        )
+    secret = storage is not None and urlsplit(storage).password is not None
+    info = {
+        "archspec": __version__,
+        "study": f"{out.name}-{secrets.token_hex(4)}",
+        "storage": None if secret else storage,
+        "needs_storage": secret,
+    }
+    try:
+        with new_directory(out) as draft:
+            for name, document in _documents(spec).items():
+                (draft / name).write_text(_yaml(document))
+            (draft / RUN).write_text(json.dumps(info, indent=1) + "\n")
+            (draft / DESIGNS).mkdir()
+    except OSError as error:
+        raise RunError(f"{out}: the run directory cannot be made: {error}") from None
+
+
+def load_run(out: Path) -> tuple[SearchSpec, RunInfo]:
+    """Read back what a run was asked to do. Raises RunError if ``out`` is none."""
+    for name in (SEARCH, BASE, TRAIN, RUN):
+        if not (out / name).is_file():
+            raise RunError(
+                f"{out}: not a search's directory, it has no {name}; start one with --out {out}"
+            )
+    content = read_json(out / RUN)
+    try:
+        info = RunInfo(content["study"], content["storage"], content["needs_storage"])
+    except KeyError as error:
+        raise RunError(f"{out / RUN}: is damaged: {error} is missing") from None
+    return load_search(out / SEARCH), info
+
+
+def set_trials(out: Path, spec: SearchSpec, trials: int) -> None:
+    """Change how many trials a run has in all."""
+    document = _documents(spec)[SEARCH]
+    replace_text(out / SEARCH, _yaml({**document, "trials": trials}))
+
+
+def check_same_run(out: Path, given: SearchSpec, stored: SearchSpec) -> None:
+    """Check that a run is of this search, the number of trials aside. Raises RunError."""
+    ours, theirs = _documents(given), _documents(stored)
+    for documents in (ours, theirs):
+        del documents[SEARCH]["trials"]
+    difference = describe_difference(ours, theirs)
+    if difference:
+        raise RunError(
+            f"{out}: the run is of another search: {difference}; start this one with another "
+            "--out, or go on with that one by --resume alone"
+        )
+
+
+@contextlib.contextmanager
+def lock_run(out: Path) -> Iterator[None]:
+    """Keep a second process out of a run; the lock goes with the process. Raises RunError."""
+    descriptor = os.open(out, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise RunError(
+                f"{out}: another process is searching in it; wait for it or stop it"
+            ) from None
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def open_storage(out: Path, info: RunInfo, storage: str | None) -> BaseStorage:
+    """Open the storage of a run; ``storage`` is only needed where a password was left out.
+
+    Raises:
+        RunError: The storage is needed or cannot be opened.
+    """
+    url = storage or info.storage
+    if url is None and info.needs_storage:
+        raise RunError(
+            f"{out}: its storage URL has a password, which is not written down; give --storage URL"
+        )
+    if url is not None:
+        try:
+            return RDBStorage(url)
+        except Exception as error:  # noqa: BLE001 - each database driver has errors of its own
+            raise RunError(f"{_without_password(url)}: cannot be opened: {error}") from None
+    path = out / JOURNAL
+    _drop_partial_line(path)
+    lock = JournalFileSymlinkLock(str(path), grace_period=_LOCK_SECONDS)
+    return JournalStorage(JournalFileBackend(str(path), lock_obj=lock))
+
+
+def open_study(
+    storage: BaseStorage, info: RunInfo, spec: SearchSpec, sampler: optuna.samplers.BaseSampler
+) -> optuna.Study:
+    """Open the study of a run, or begin it."""
+    return optuna.create_study(
+        study_name=info.study,
+        storage=storage,
+        sampler=sampler,
+        direction=spec.direction,
+        load_if_exists=True,
+    )
+
+
+def _drop_partial_line(journal: Path) -> None:
+    """Cut off what a process that died left of its last line, or the next line would join it."""
+    if not journal.exists():
+        return
+    with journal.open("rb+") as file:
+        content = file.read()
+        file.truncate(content.rfind(b"\n") + 1)
+
+
+def _without_password(url: str) -> str:
+    password = urlsplit(url).password
+    return url.replace(f":{password}@", ":***@") if password else url
+
+
+def _documents(spec: SearchSpec) -> dict[str, dict[str, Any]]:
+    """Return the documents of a search, as plain values that refer to each other by file name."""
+    search = spec.document.model_dump()
+    search["base"] = BASE
+    search["objective"]["train"] = TRAIN
+    return {SEARCH: search, BASE: _base_document(spec.base), TRAIN: spec.train.model_dump()}
+
+
+def _base_document(base: ModelSpec) -> dict[str, Any]:
+    """Write the base with all its templates and pools, also those that none of its layers uses."""
+    layers = tuple(_with_own_names(layer, base) for layer in base.layers)
+    document = to_document(base.replace(layers=layers))
+    templates = {name: block.model_dump() for name, block in base.templates.items()}
+    pools = {name: pool.model_dump() for name, pool in base.template_pools.items()}
+    return {**document, "pools": pools, "blocks": {**document["blocks"], **templates}}
+
+
+def _with_own_names(layer: LayerSpec, base: ModelSpec) -> LayerSpec:
+    """Rename the blocks that were changed in place, so that templates keep their names."""
+    names = tuple(
+        name if base.templates.get(name) == block else f"{name}_changed"
+        for name, block in zip(layer.names, layer.blocks, strict=True)
+    )
+    return LayerSpec(attention=layer.attention, blocks=layer.blocks, names=names)
+
+
+def _yaml(document: dict[str, Any]) -> str:
+    return yaml.safe_dump(document, sort_keys=False, allow_unicode=True, default_flow_style=None)

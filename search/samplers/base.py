@@ -1,0 +1,131 @@
+"""What all placement samplers share: only new designs that fit, and when there are none left."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from optuna.distributions import BaseDistribution
+from optuna.samplers import BaseSampler, RandomSampler
+from optuna.study import Study, StudyDirection
+from optuna.trial import FrozenTrial, TrialState
+
+from archspec.search.feasible import FeasibleSpace
+from archspec.search.params import design_of, distributions, to_params
+from archspec.search.space import Design
+
+
+class SpaceExhaustedError(Exception):
+    """Every design that keeps to the budgets has been proposed; the study can end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """A design that was evaluated; less loss is better, whatever the study's direction."""
+
+    design: Design
+    loss: float
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """What a study knows when it asks for the next design.
+
+    Attributes:
+        scored: Evaluated designs, oldest first.
+        taken: Every design that was proposed, in whatever state its trial is.
+    """
+
+    scored: Sequence[Scored]
+    taken: frozenset[Design]
+
+    def best(self, count: int) -> list[Scored]:
+        """Return the best designs, best first."""
+        return sorted(self.scored, key=lambda scored: scored.loss)[:count]
+
+
+class PlacementSampler(BaseSampler):
+    """Proposes designs of a space that keep to its bounds and that the study has not seen.
+
+    In the order of a trial's life: ``infer_relative_search_space`` names the parameters,
+    ``sample_relative`` reads the study and calls ``propose``, and ``Trial.suggest_categorical``
+    gives the values out. Parameters that are none of the space's are drawn at random. The random
+    numbers depend on (seed, number of the trial) alone, so a study that is resumed goes on with
+    other suggestions than it began with.
+
+    Subclasses implement ``propose``.
+    """
+
+    def __init__(self, allowed: FeasibleSpace, *, seed: int = 0) -> None:
+        """Set up a sampler without state; everything it learns it reads from the study.
+
+        Args:
+            allowed: The designs to choose from.
+            seed: Of the random numbers.
+        """
+        self.allowed = allowed
+        self.seed = seed
+        self._distributions = distributions(allowed.space)
+        self._others = RandomSampler(seed=seed)
+
+    @abstractmethod
+    def propose(self, history: History, rng: np.random.Generator) -> Design | None:
+        """Return a design that fits and is not in ``history.taken``, None if none is left."""
+
+    def infer_relative_search_space(
+        self, study: Study, trial: FrozenTrial
+    ) -> dict[str, BaseDistribution]:
+        """Return the parameters of the space."""
+        return self._distributions
+
+    def sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """Return the parameters of the next design; nothing for a trial that was enqueued.
+
+        Raises:
+            SpaceExhaustedError: If no design is left; the trial is failed first, so that it does
+                not stay behind as running.
+        """
+        if len(study.directions) > 1:
+            raise ValueError(
+                f"{type(self).__name__} works on one objective, but the study has "
+                f"{len(study.directions)}; keep the others as user attributes"
+            )
+        if design_of(self.allowed.space, trial) is not None and self._distributions:
+            return {}
+        rng = np.random.default_rng([self.seed, trial.number])
+        design = self.propose(self._history(study, trial), rng)
+        if design is None:
+            study.tell(trial.number, state=TrialState.FAIL)
+            raise SpaceExhaustedError("every design that keeps to the budgets has been proposed")
+        return to_params(self.allowed.space, design)
+
+    def sample_independent(
+        self,
+        study: Study,
+        trial: FrozenTrial,
+        param_name: str,
+        param_distribution: BaseDistribution,
+    ) -> Any:
+        """Draw a parameter that is none of the space's."""
+        return self._others.sample_independent(study, trial, param_name, param_distribution)
+
+    def reseed_rng(self) -> None:
+        """Reseed what draws foreign parameters; proposals need it not, as trials differ."""
+        self._others.reseed_rng()
+
+    def _history(self, study: Study, current: FrozenTrial) -> History:
+        sign = 1 if study.direction == StudyDirection.MINIMIZE else -1
+        taken, scored = set(), []
+        for trial in study.get_trials(deepcopy=False):
+            design = design_of(self.allowed.space, trial)
+            if design is None or trial.number == current.number:
+                continue
+            taken.add(design)
+            if trial.state == TrialState.COMPLETE and trial.value is not None:
+                scored.append(Scored(design, sign * trial.value))
+        return History(scored, frozenset(taken))

@@ -1,0 +1,68 @@
+"""The default sampler: an exact integer program over a guess that learns from every trial."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from archspec.search.feasible import FeasibleSpace
+from archspec.search.samplers.base import History, PlacementSampler
+from archspec.search.samplers.random import random_design, redraw
+from archspec.search.samplers.surrogate import Guess, Surrogate
+from archspec.search.space import Design
+
+_NEIGHBOURS = 128
+
+
+class MilpPlacementSampler(PlacementSampler):
+    """Solves for the design that a linear guess of the loss likes best among those that fit.
+
+    The guess is drawn anew for every proposal, in proportion to its likelihood (Thompson sampling),
+    so that what is uncertain gets tried. Every third proposal is instead the most promising
+    neighbour of one of the best designs, which finds what a linear guess cannot express. The first
+    proposals are random.
+
+    Args:
+        num_random: Evaluated designs before the first guess.
+        parents: How many of the best have their neighbours considered.
+    """
+
+    def __init__(
+        self,
+        allowed: FeasibleSpace,
+        *,
+        seed: int = 0,
+        num_random: int = 8,
+        parents: int = 3,
+    ) -> None:
+        super().__init__(allowed, seed=seed)
+        self._num_random = num_random
+        self._parents = parents
+
+    def propose(self, history: History, rng: np.random.Generator) -> Design | None:
+        """Return the best new design by this proposal's guess."""
+        if len(history.scored) < self._num_random:
+            return random_design(self.allowed, history.taken, rng)
+        surrogate = Surrogate(self.allowed.space, history.scored)
+        found = None
+        if len(history.taken) % 3 == 0:
+            found = self._neighbour(surrogate.mean(), history, rng)
+        return found or self._optimum(surrogate.draw(rng), history)
+
+    def _optimum(self, guess: Guess, history: History) -> Design | None:
+        program = self.allowed.program
+        objective = program.scores(guess.layers, guess.pools)
+        return program.best(objective, excluded=history.taken, gap=1e-3)
+
+    def _neighbour(self, guess: Guess, history: History, rng: np.random.Generator) -> Design | None:
+        """Return the new neighbour of the best designs with the least guessed loss, if any."""
+        parents = [scored.design for scored in history.best(self._parents)]
+        drawn = (
+            redraw(self.allowed, parents[i % len(parents)], rng, layers=1 + i % 2, pool_share=0.1)
+            for i in range(_NEIGHBOURS)
+        )
+        arrays = self.allowed.space.arrays([d for d in drawn if d not in history.taken])
+        near = self.allowed.select(*arrays)
+        if not near:
+            return None
+        losses = guess.losses(*self.allowed.space.arrays(near), self.allowed.space.reads)
+        return near[int(np.argmin(losses))]

@@ -1,0 +1,210 @@
+import itertools
+import json
+import pickle
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from archspec.compiler.compile import compile
+from archspec.errors import RunError
+from archspec.spec.train import Optimizer
+from archspec.train.checkpoint import State, list_checkpoints, load_checkpoint, save_checkpoint
+from archspec.train.optimizer import build_optimizer
+
+
+def new_state(spec, seed=0):
+    model = compile(spec, seed=seed)
+    return State(spec, model, build_optimizer(model, Optimizer()))
+
+
+@pytest.fixture
+def state(spec):
+    """A state after two steps, so that there are moments to save."""
+    state = new_state(spec)
+    advance(state)
+    advance(state)
+    return state
+
+
+def advance(state):
+    tokens = torch.arange(32).reshape(2, 16)
+    state.model(tokens).square().mean().backward()
+    state.optimizer.step()
+    state.optimizer.zero_grad()
+
+
+def values(state):
+    moments = state.optimizer.state_dict()["state"].values()
+    held = [moment[key] for moment in moments for key in sorted(moment)]
+    return [*state.model.state_dict().values(), *held]
+
+
+def equal(left, right):
+    return all(torch.equal(a, b) for a, b in zip(left, right, strict=True))
+
+
+def test_a_loaded_state_goes_on_as_the_saved_one(tmp_path, state, spec):
+    path = save_checkpoint(tmp_path, state, step=2, keep=1)
+    other = new_state(spec, seed=1)
+    assert load_checkpoint(path, other) == 2
+    assert equal(values(other), values(state))
+    advance(other)
+    advance(state)
+    assert equal(values(other), values(state))
+
+
+def test_saving_does_not_change_the_state(tmp_path, state):
+    before = [tensor.clone() for tensor in values(state)]
+    save_checkpoint(tmp_path, state, step=2, keep=1)
+    assert equal(values(state), before)
+
+
+def test_files_are_tensors_and_json(tmp_path, state, spec):
+    path = save_checkpoint(tmp_path, state, step=2, keep=1)
+    assert sorted(file.name for file in path.iterdir()) == [
+        "model.safetensors",
+        "optimizer.safetensors",
+        "state.json",
+    ]
+    weights = load_file(path / "model.safetensors")
+    assert weights.keys() == dict(state.model.named_parameters()).keys()
+    assert "pools.big.weight" in weights
+    head = json.loads((path / "state.json").read_text())
+    assert (head["step"], head["spec"]["d_model"]) == (2, spec.d_model)
+
+
+def test_the_newest_are_kept(tmp_path, state):
+    for step in (8, 9, 10, 11):
+        save_checkpoint(tmp_path, state, step=step, keep=2)
+    assert [path.name for path in list_checkpoints(tmp_path)] == ["step_000010", "step_000011"]
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_order_is_by_step_and_foreign_names_are_ignored(tmp_path):
+    for name in ("step_1000000", "step_999999", ".unfinished-step_5-x", "step_x", "notes"):
+        (tmp_path / name).mkdir()
+    assert [path.name for path in list_checkpoints(tmp_path)] == ["step_999999", "step_1000000"]
+    assert list_checkpoints(tmp_path / "nowhere") == []
+
+
+@pytest.mark.parametrize("fatal", range(8))
+def test_dying_at_any_write_leaves_the_previous_one(tmp_path, state, spec, monkeypatch, fatal):
+    """Let the process end at the n-th call that makes things durable."""
+    save_checkpoint(tmp_path, state, step=1, keep=1)
+    saved = [tensor.clone() for tensor in values(state)]
+    advance(state)
+    calls = itertools.count()
+
+    def sync(path):
+        if next(calls) == fatal:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("archspec.train.files.sync", sync)
+    monkeypatch.setattr("shutil.rmtree", lambda *args, **kwargs: None)  # as a dead process would
+    died = False
+    try:
+        save_checkpoint(tmp_path, state, step=2, keep=1)
+    except KeyboardInterrupt:
+        died = True
+    newest, other = list_checkpoints(tmp_path)[-1], new_state(spec)
+    step = load_checkpoint(newest, other)
+    assert step == 2 or died
+    assert equal(values(other), saved if step == 1 else values(state))
+
+
+def test_a_full_disk_is_a_clear_error(tmp_path, state, monkeypatch):
+    save_checkpoint(tmp_path, state, step=1, keep=1)
+
+    def full(*args):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("archspec.train.checkpoint.save_file", full)
+    with pytest.raises(RunError, match="step_000002: .*No space left.*earlier ones are intact"):
+        save_checkpoint(tmp_path, state, step=2, keep=1)
+    assert [path.name for path in tmp_path.iterdir()] == ["step_000001"]
+
+
+def test_a_checkpoint_of_another_spec_names_what_differs(tmp_path, state, spec):
+    path = save_checkpoint(tmp_path, state, step=2, keep=1)
+    big = spec.pools["big"].model_copy(update={"num_keys": 9})
+    other = spec.replace(pools={"big": big}, vocab_size=400)
+    before = new_state(other)
+    kept = [tensor.clone() for tensor in values(before)]
+    with pytest.raises(RunError) as error:
+        load_checkpoint(path, before)
+    assert "vocab_size: 400 here, 320 there" in str(error.value)
+    assert "pools.big.num_keys: 9 here, 8 there" in str(error.value)
+    assert equal(values(before), kept)
+
+
+def test_names_do_not_make_another_spec(tmp_path, state, spec):
+    path = save_checkpoint(tmp_path, state, step=2, keep=1)
+    load_checkpoint(path, new_state(spec.replace(name="other")))
+
+
+FILES = ("model.safetensors", "optimizer.safetensors", "state.json")
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("size", [0, 5, 0.5, 0.99])
+def test_truncated_files_are_refused(tmp_path, state, spec, name, size):
+    path = save_checkpoint(tmp_path, state, step=2, keep=1)
+    content = (path / name).read_bytes()
+    count = size if isinstance(size, int) else int(len(content) * size)
+    (path / name).write_bytes(content[:count])
+    with pytest.raises(RunError, match=name):
+        load_checkpoint(path, new_state(spec))
+
+
+class Bomb:
+    def __reduce__(self):
+        return (pytest.fail, ("a pickle was loaded",))
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_pickles_are_refused_unread(tmp_path, state, spec, name):
+    path = save_checkpoint(tmp_path, state, step=2, keep=1)
+    (path / name).write_bytes(pickle.dumps(Bomb()))
+    with pytest.raises(RunError, match=name):
+        load_checkpoint(path, new_state(spec))
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_missing_files_are_refused(tmp_path, state, spec, name):
+    path = save_checkpoint(tmp_path, state, step=2, keep=1)
+    (path / name).unlink()
+    with pytest.raises(RunError, match=name):
+        load_checkpoint(path, new_state(spec))
+
+
+@pytest.mark.parametrize("name", FILES[:2])
+def test_tensors_that_do_not_fit_are_refused(tmp_path, state, spec, name):
+    path = save_checkpoint(tmp_path, state, step=2, keep=1)
+    tensors = load_file(path / name)
+    first, second, *_ = sorted(tensors)
+    tensors["stranger"] = tensors.pop(first)
+    tensors[second] = tensors[second].double()
+    save_file(tensors, path / name)
+    with pytest.raises(RunError) as error:
+        load_checkpoint(path, new_state(spec))
+    message = str(error.value)
+    assert "3 tensors do not fit" in message
+    assert f"missing: {first}" in message
+    assert "unexpected: stranger" in message
+    assert f"{second} is float64" in message
+
+
+@pytest.mark.parametrize("head", ["{}", '{"format": 2, "step": 1}', '{"format": 1, "step": "x"}'])
+def test_other_formats_are_refused(tmp_path, state, spec, head):
+    path = save_checkpoint(tmp_path, state, step=2, keep=1)
+    (path / "state.json").write_text(head)
+    with pytest.raises(RunError, match="no checkpoint of format 1"):
+        load_checkpoint(path, new_state(spec))
+
+
+def test_a_head_without_spec_is_refused(tmp_path, state, spec):
+    path = save_checkpoint(tmp_path, state, step=2, keep=1)
+    (path / "state.json").write_text('{"format": 1, "step": 1, "spec_hash": "x"}')
+    with pytest.raises(RunError, match="no spec inside"):
+        load_checkpoint(path, new_state(spec))

@@ -9,7 +9,7 @@ READY := .venv/.ready
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadfile --durations=15
 
 .DEFAULT_GOAL := help
-.PHONY: bench clean format help lint search setup test test-slow
+.PHONY: bench clean format help lint reference search setup test test-slow
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | while IFS="$$(printf '\t')" read -r name text; do \
@@ -45,6 +45,10 @@ format: $(READY) ## sort imports and format the code
 	@echo "Formatting with ruff."
 	@$(BIN)/ruff check --select I --fix .
 	@$(BIN)/ruff format .
+
+reference: $(READY) ## write docs/reference and specs/schema from the schemas
+	@echo "Writing the reference pages and the JSON Schema files."
+	@$(BIN)/python docs/build.py
 
 bench: $(READY) ## run the benchmarks
 	@echo "Running the benchmarks in benchmarks/."

@@ -21,7 +21,7 @@ class ModelDocument(Schema):
     """An architecture, and nothing else."""
 
     archspec: Annotated[Literal[1], Field(description="Version of the language.")]
-    kind: Literal["model"]
+    kind: Annotated[Literal["model"], Field(description="The kind of document.")]
     name: Annotated[str, Field(description="A name for people; not part of the hash.")] = ""
     vocab_size: Annotated[PositiveInt, Field(description="Tokens of the vocabulary.")]
     max_seq_len: Annotated[PositiveInt, Field(description="Longest sequence, in tokens.")]

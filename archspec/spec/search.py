@@ -15,6 +15,7 @@ from pydantic import (
     PlainSerializer,
     PlainValidator,
     Tag,
+    WithJsonSchema,
 )
 
 from archspec.errors import Path, suggest
@@ -56,8 +57,11 @@ def _limit(units: Mapping[str, int]) -> PlainValidator:
 
 
 _as_written = PlainSerializer(lambda limit: None if limit is None else limit.text)
-CountLimit = Annotated[Limit, _limit(COUNT_UNITS), _as_written]
-BytesLimit = Annotated[Limit, _limit(BYTE_UNITS), _as_written]
+_in_json = WithJsonSchema(
+    {"anyOf": [{"type": "number", "minimum": 0}, {"type": "string", "pattern": "^[0-9.]"}]}
+)
+CountLimit = Annotated[Limit, _limit(COUNT_UNITS), _as_written, _in_json]
+BytesLimit = Annotated[Limit, _limit(BYTE_UNITS), _as_written, _in_json]
 
 
 class CountBudget(Schema):
@@ -134,7 +138,22 @@ class LayerChoices(Schema):
 class Vary(BaseModel):
     """What the search may change; other keys are pool sizes, ``pools.NAME.num_keys``."""
 
-    model_config = ConfigDict(extra="allow", frozen=True, strict=True)
+    model_config = ConfigDict(
+        extra="allow",
+        frozen=True,
+        strict=True,
+        json_schema_extra={
+            "additionalProperties": False,
+            "patternProperties": {
+                r"^pools\.[^.]+\.num_keys$": {
+                    "type": "array",
+                    "items": {"type": "integer", "minimum": 1},
+                    "minItems": 1,
+                    "description": "Sizes that the pool may have, as num_keys.",
+                }
+            },
+        },
+    )
 
     layers: Annotated[LayerChoices | None, Field(description="Blocks of the layers.")] = None
 
@@ -154,7 +173,7 @@ class SearchDocument(Schema):
     """A placement search."""
 
     archspec: Annotated[Literal[1], Field(description="Version of the language.")]
-    kind: Literal["search"]
+    kind: Annotated[Literal["search"], Field(description="The kind of document.")]
     base: Annotated[str, Field(description="Path of the base model, from this file.")]
     vary: Annotated[Vary, Field(description="What may change.")]
     budgets: Annotated[Budgets, Field(description="What every design keeps to.")] = Budgets()

@@ -171,7 +171,7 @@ class TrainSpec(Schema):
     """How a model is trained."""
 
     archspec: Annotated[Literal[1], Field(description="Version of the language.")] = 1
-    kind: Literal["train"] = "train"
+    kind: Annotated[Literal["train"], Field(description="The kind of document.")] = "train"
     seq_len: Annotated[PositiveInt, Field(description="Tokens per sequence.")]
     batch_tokens: Annotated[PositiveInt, Field(description="Tokens per optimizer step.")]
     micro_batch_tokens: Annotated[

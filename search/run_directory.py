@@ -1,8 +1,8 @@
 """A search's directory: what was asked, as resolved copies, and everything that came of it.
 
 ``search.yaml``, ``base.yaml`` and ``train.yaml`` are what a resumed search reads; ``run.json`` says
-which Optuna study it is; ``study.journal`` is that study unless a storage was named; ``designs/`` has
-a file per training; the rest are results.
+which Optuna study it is; ``study.journal`` is that study unless a storage was named; ``designs/``
+has a file per training; the rest are results.
 """
 
 from __future__ import annotations
@@ -21,7 +21,11 @@ from urllib.parse import urlsplit
 import optuna
 import yaml
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
-from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
+from optuna.storages.journal import (
+    JournalFileBackend,
+    JournalFileSymlinkLock,
+    JournalRedisBackend,
+)
 
 from archspec import __version__
 from archspec.errors import RunError
@@ -44,7 +48,8 @@ class RunInfo:
 
     Attributes:
         study: Its name.
-        storage: Optuna URL; None for the journal in the run directory.
+        storage: A database URL, ``redis://``, or the path of a journal file; None for the journal
+            in the run directory.
         needs_storage: Whether the URL held a password and was therefore not written down.
     """
 
@@ -137,12 +142,17 @@ def open_storage(out: Path, info: RunInfo, storage: str | None) -> BaseStorage:
         raise RunError(
             f"{out}: its storage URL has a password, which is not written down; give --storage URL"
         )
-    if url is not None:
-        try:
-            return RDBStorage(url)
-        except Exception as error:  # noqa: BLE001 - each database driver has errors of its own
-            raise RunError(f"{_without_password(url)}: cannot be opened: {error}") from None
-    path = out / JOURNAL
+    if url is None:
+        return _journal(out / JOURNAL)
+    try:
+        if url.startswith(("redis://", "rediss://")):
+            return JournalStorage(JournalRedisBackend(url))
+        return RDBStorage(url) if "://" in url else _journal(Path(url))
+    except Exception as error:  # noqa: BLE001 - each database driver has errors of its own
+        raise RunError(f"{_without_password(url)}: cannot be opened: {error}") from None
+
+
+def _journal(path: Path) -> JournalStorage:
     _drop_partial_line(path)
     lock = JournalFileSymlinkLock(str(path), grace_period=_LOCK_SECONDS)
     return JournalStorage(JournalFileBackend(str(path), lock_obj=lock))

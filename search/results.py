@@ -1,0 +1,188 @@
+"""What a search found, as values that are written to ``results.json`` and read back to be shown."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from typing import Annotated, Literal
+
+from pydantic import Field
+from scipy.stats import spearmanr
+
+from archspec.schema import Schema
+
+SEARCHED = "search"
+
+
+class DesignResult(Schema):
+    """One design that was trained.
+
+    Attributes:
+        trial: Number of its Optuna trial.
+        placement: Its layers as letters.
+        pools: Sizes of the pools it reads.
+        source: ``search``, or the name of the hand design.
+        spec_hash: Canonical hash of the written-out model.
+        value: The objective on the first run.
+        reruns: The same with fresh seeds; empty if it was not run again.
+        diverged_reruns: How many of those diverged.
+        metrics: All metrics of the first run.
+        prices: What it costs, by quantity.
+        seconds: Of the first run.
+    """
+
+    trial: int
+    placement: str
+    pools: str
+    source: str
+    spec_hash: str
+    value: float
+    reruns: tuple[float, ...] = ()
+    diverged_reruns: int = 0
+    metrics: dict[str, float]
+    prices: dict[str, int]
+    seconds: float
+
+    @property
+    def was_rerun(self) -> bool:
+        """Whether it was among the finalists."""
+        return bool(self.reruns) or self.diverged_reruns > 0
+
+    @property
+    def rerun_value(self) -> float:
+        """Mean over the fresh seeds; not a number if one of them diverged or there were none."""
+        if not self.reruns or self.diverged_reruns:
+            return math.nan
+        return sum(self.reruns) / len(self.reruns)
+
+    @property
+    def is_hand_design(self) -> bool:
+        """Whether a person would have tried it without any search."""
+        return self.source != SEARCHED
+
+
+class BudgetResult(Schema):
+    """A budget, and how many designs it rejects by itself."""
+
+    quantity: str
+    side: Literal["max", "min"]
+    limit: int
+    rejected: Annotated[float, Field(description="Share of all designs, 0 to 1.")]
+
+
+class SpaceResult(Schema):
+    """The size of the space, before and after the budgets."""
+
+    num_designs: Annotated[int, Field(description="Different designs, budgets aside.")]
+    num_priced: Annotated[int, Field(description="How many were priced: all, or a sample.")]
+    num_feasible: Annotated[int, Field(description="How many of those fit every budget.")]
+    num_layers: int
+    legend: Annotated[str, Field(description="What the letters of placements stand for.")]
+
+    @property
+    def exact(self) -> bool:
+        """Whether every design was priced."""
+        return self.num_priced == self.num_designs
+
+    @property
+    def feasible_share(self) -> float:
+        """Share of designs that fit every budget."""
+        return self.num_feasible / self.num_priced
+
+
+class SearchResults(Schema):
+    """Everything that a finished search has to say.
+
+    Attributes:
+        designs: Every trained design, ranked.
+        diverged: Placements that could not be trained.
+        exhausted: Whether the search ended because no design was left.
+        uniform_dense: Hash of the design whose layers are all dense, if it was trained.
+    """
+
+    name: str
+    metric: str
+    direction: Literal["minimize", "maximize"]
+    sampler: str
+    trials: int
+    space: SpaceResult
+    budgets: tuple[BudgetResult, ...]
+    designs: tuple[DesignResult, ...]
+    diverged: tuple[str, ...]
+    exhausted: bool
+    uniform_dense: str | None
+    seconds: Annotated[float, Field(description="Spent in trainings, in all sessions.")]
+
+    @property
+    def best(self) -> DesignResult:
+        """The winner."""
+        return self.designs[0]
+
+    @property
+    def finalists(self) -> tuple[DesignResult, ...]:
+        """The designs that were run again, in the order of the re-runs."""
+        return tuple(design for design in self.designs if design.was_rerun)
+
+    @property
+    def hand_designs(self) -> tuple[DesignResult, ...]:
+        """The hand designs, best first."""
+        return tuple(design for design in self.designs if design.is_hand_design)
+
+
+class Agreement(Schema):
+    """How well two rankings of the same designs agree.
+
+    Attributes:
+        pairs: Pairs of designs.
+        kept: Pairs whose order is the same in both.
+        spearman: Rank correlation; None for fewer than three designs.
+    """
+
+    pairs: int
+    kept: int
+    spearman: float | None
+
+
+def rank(designs: Sequence[DesignResult], direction: str) -> tuple[DesignResult, ...]:
+    """Order designs: those run again by their re-runs, then the others by their only run.
+
+    A finalist that diverged with a fresh seed comes after the finalists that did not.
+    """
+    sign = 1.0 if direction == "minimize" else -1.0
+
+    def key(design: DesignResult) -> tuple[int, float]:
+        if not design.was_rerun:
+            return 2, sign * design.value
+        again = design.rerun_value
+        return (1, sign * design.value) if math.isnan(again) else (0, sign * again)
+
+    return tuple(sorted(designs, key=key))
+
+
+def agreement(designs: Sequence[DesignResult]) -> Agreement | None:
+    """Compare first runs and re-runs of the designs that have both; None for fewer than two."""
+    both = [d for d in designs if d.was_rerun and not math.isnan(d.rerun_value)]
+    if len(both) < 2:
+        return None
+    pairs = list(itertools.combinations(both, 2))
+    kept = sum((a.value - b.value) * (a.rerun_value - b.rerun_value) > 0 for a, b in pairs)
+    correlation = None
+    if len(both) > 2:
+        first, again = [d.value for d in both], [d.rerun_value for d in both]
+        correlation = float(spearmanr(first, again).statistic)
+        correlation = None if math.isnan(correlation) else correlation
+    return Agreement(pairs=len(pairs), kept=kept, spearman=correlation)
+
+
+def seed_noise(designs: Sequence[DesignResult]) -> float | None:
+    """Return the standard deviation of one training over seeds, pooled over the re-run designs."""
+    groups = [d.reruns for d in designs if len(d.reruns) > 1]
+    if not groups:
+        return None
+    squares, freedom = 0.0, 0
+    for values in groups:
+        mean = sum(values) / len(values)
+        squares += sum((value - mean) ** 2 for value in values)
+        freedom += len(values) - 1
+    return math.sqrt(squares / freedom)

@@ -15,7 +15,13 @@ from archspec.compiler.compile import compile
 from archspec.errors import ArchspecError, DivergedError, RunError, suggest
 from archspec.spec.model import ModelSpec
 from archspec.spec.train import TrainSpec
-from archspec.train.checkpoint import State, list_checkpoints, load_checkpoint, save_checkpoint
+from archspec.train.checkpoint import (
+    State,
+    list_checkpoints,
+    load_checkpoint,
+    save_checkpoint,
+    step_of,
+)
 from archspec.train.data.mixture import Mixture
 from archspec.train.data.source import Rows
 from archspec.train.evaluate import as_context, counted_nll, evaluate, split_rows
@@ -206,16 +212,17 @@ class _Run:
     def _check_finite(self, step: int, loss: float, norm: float) -> None:
         for what, value in (("loss", loss), ("gradient norm", norm)):
             if not math.isfinite(value):
-                saved = (
-                    f"the last good checkpoint is {self._saved}"
-                    if self._saved
-                    else ("no checkpoint was saved before")
-                )
                 raise DivergedError(
                     f"training diverged: the {what} is {value} at step {step} of "
-                    f"{self._train.num_steps}; {saved}; lower optimizer.lr or "
+                    f"{self._train.num_steps}; {self._last_good()}; lower optimizer.lr or "
                     "optimizer.tables.lr_multiplier, or lengthen schedule.warmup_tokens"
                 )
+
+    def _last_good(self) -> str:
+        """Name the last checkpoint that has done a step since: the state now is beyond repair."""
+        saved = [] if self._out is None else list_checkpoints(self._out / CHECKPOINTS)
+        good = [path for path in saved if step_of(path) < self._step]
+        return f"the last good checkpoint is {good[-1]}" if good else "no good checkpoint was saved"
 
     def _evaluate(self) -> None:
         metrics = evaluate(

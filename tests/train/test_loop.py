@@ -171,7 +171,7 @@ def test_divergence_names_step_and_the_checkpoint_that_still_worked(
     def broken_at_five(logits, rows):
         return counted_nll(logits * (math.nan if next(calls) == 5 else 1.0), rows)
 
-    monkeypatch.setattr("archspec.train.loop.counted_nll", broken_at_five)
+    monkeypatch.setattr("archspec.train.gradient.counted_nll", broken_at_five)
     document = settings(checkpoint=Checkpoint(every_steps=1, keep=2))
     with pytest.raises(
         DivergedError, match=r"loss is nan at step 5 of 12; .*step_000003;"
@@ -259,6 +259,16 @@ def test_resuming_something_else_is_refused(spec, settings, tmp_path):
         train(spec, settings(tokens=3000), out=out, resume=True)
     with pytest.raises(RunError, match=r"not a run directory, it has no spec.yaml"):
         train(spec, settings(), out=tmp_path, resume=True)
+
+
+def test_resuming_on_other_data_is_refused(spec, settings, tmp_path):
+    path = tmp_path / "sample.txt"
+    path.write_text("before " * 200)
+    document = settings(data=[TextSource(text=str(path))])
+    train(spec, document, out=tmp_path / "run")
+    path.write_text("after " * 200)
+    with pytest.raises(RunError, match="data of sample changed since the run began"):
+        train(spec, document, out=tmp_path / "run", resume=True)
 
 
 def test_a_run_that_another_process_trains_is_refused(spec, settings, tmp_path):

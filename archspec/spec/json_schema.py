@@ -62,7 +62,8 @@ def _plain_schema(kind: str) -> Json:
         schema["properties"]["blocks"]["additionalProperties"] = {
             "oneOf": [{"$ref": f"#/$defs/{name}"} for name in names]
         }
-    return _tidy(schema)
+    tidy: Json = _tidy(schema)
+    return tidy
 
 
 def _tidy(value: Any) -> Any:

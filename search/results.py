@@ -82,6 +82,7 @@ class SpaceResult(_Result):
     num_priced: Annotated[int, Field(description="How many were priced: all, or a sample.")]
     num_feasible: Annotated[int, Field(description="How many of those fit every budget.")]
     num_layers: int
+    pools: Annotated[dict[str, tuple[int, ...]], Field(description="num_keys a pool may have.")]
     legend: Annotated[str, Field(description="What the letters of placements stand for.")]
 
     @property

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from rich.console import Group
+from rich.constrain import Constrain
 from rich.table import Table
 from rich.text import Text
 
@@ -23,6 +24,14 @@ from archspec.search.results import (
 )
 
 MOST_ROWS = 30
+_READABLE = 100  # columns of running text
+_SHORT = {
+    "flops_per_token": "FLOPs",
+    "num_params": "params",
+    "num_active_params": "active",
+    "table_bytes_per_token": "table",
+    "device_bytes": "device",
+}
 
 
 def search_report(results: SearchResults, out: Path) -> Group:
@@ -32,13 +41,15 @@ def search_report(results: SearchResults, out: Path) -> Group:
         results: What was found.
         out: The run directory, as the user named it.
     """
-    sentences = [Text("• " + sentence) for sentence in _sentences(results)]
+    story = Table.grid(padding=(0, 1, 0, 0))
+    for sentence in _sentences(results):
+        story.add_row("•", sentence)
     return Group(
         Text(f"What {results.metric} the designs of {results.name} reached", style="bold"),
         _table(results),
-        Text(results.space.legend),
+        *map(Text, _table_notes(results)),
         Text(),
-        *sentences,
+        Constrain(story, _READABLE),
         Text(),
         *map(Text, _next_steps(out)),
     )
@@ -47,6 +58,8 @@ def search_report(results: SearchResults, out: Path) -> Group:
 def space_lines(space: SpaceResult, budgets: tuple[BudgetResult, ...]) -> Iterator[str]:
     """Say how large the space is and what the budgets leave of it."""
     yield f"{space.num_designs:,} different designs of {space.num_layers} layers: {space.legend}"
+    for name in _varied(space):
+        yield f"pool {name} of {' or '.join(f'{size}²' for size in space.pools[name])} slots"
     basis = "" if space.exact else f", estimated from {space.num_priced:,} random designs"
     for budget in budgets:
         yield f"{_bound(budget)} rejects {budget.rejected:.0%} of them{basis}"
@@ -78,11 +91,12 @@ def _table(results: SearchResults) -> Table:
         "#",
         "design",
         "from",
-        "1st run",
-        "re-runs",
+        "first",
+        "again",
         *(["accuracy"] if _accuracy(results.best) is not None else []),
-        *(_short(budget.quantity) for budget in limits),
+        *(_SHORT[budget.quantity] for budget in limits),
     )
+    table.columns[1].no_wrap = len(results.best.placement) < 40
     for column in (table.columns[0], *table.columns[3:]):
         column.justify = "right"
     for number, design in enumerate(results.designs[:MOST_ROWS], 1):
@@ -99,8 +113,14 @@ def _table(results: SearchResults) -> Table:
     return table
 
 
-def _short(quantity: str) -> str:
-    return quantity.removesuffix("_per_token").removeprefix("num_").replace("_", " ")
+def _table_notes(results: SearchResults) -> Iterator[str]:
+    hidden = len(results.designs) - MOST_ROWS
+    if hidden > 0:
+        yield f"and {hidden} more in results.json"
+    yield results.space.legend
+    limits = [_SHORT[b.quantity] for b in results.budgets if b.side == "max"]
+    if limits:
+        yield f"{' and '.join(limits)}: how much of the budget a design uses"
 
 
 def _reruns(design: DesignResult) -> str:
@@ -131,14 +151,19 @@ def _searched(results: SearchResults) -> str:
         "" if space.exact else f" (estimated from {space.num_priced:,} designs drawn at random)"
     )
     text = (
-        f"Searched: which block stands in each of {space.num_layers} layers, "
-        f"{space.num_designs:,} different designs."
+        f"Searched: which block stands in each of {space.num_layers} layers"
+        + "".join(f" and how large the pool {name} is" for name in _varied(space))
+        + f", {space.num_designs:,} different designs."
     )
     rejected = [f"{_bound(b)} rejects {b.rejected:.0%}" for b in results.budgets]
     if rejected:
         share = f"{space.feasible_share:.0%}" if space.feasible_share >= 0.01 else "under 1%"
         text += f" The budgets leave {share} of them{counted}: {', '.join(rejected)}."
     return text
+
+
+def _varied(space: SpaceResult) -> list[str]:
+    return [name for name, sizes in space.pools.items() if len(sizes) > 1]
 
 
 def _trained(results: SearchResults) -> str:

@@ -51,7 +51,7 @@ class SearchView(Listener):
         )
         if event.done:
             self._print(f"{event.done} trials were done before; going on")
-        self._print(_line("trial", "design", event.metric, "time", "budget use", "from"))
+        self._print(_line("trial", "design", event.metric, "time", "budgets", "from"))
         if self._console.is_terminal:
             self._live = Live(
                 get_renderable=self._table,
@@ -79,7 +79,7 @@ class SearchView(Listener):
                 f"{mark}{started.number}/{started.planned}",
                 " ".join(filter(None, (started.placement, started.pools))),
                 value,
-                format_seconds(event.seconds),
+                f"{event.seconds:.0f} s",
                 budget_use(event.prices, self._plan.budgets),
                 started.source,
             )
@@ -129,4 +129,4 @@ class SearchView(Listener):
 
 
 def _line(number: str, design: str, value: str, seconds: str, use: str, source: str) -> str:
-    return f"{number:<9} {design:<22} {value:<10} {seconds:<9} {use:<10} {source}".rstrip()
+    return f"{number:<9} {design:<20} {value:<9} {seconds:>5} {use:>9}  {source}".rstrip()

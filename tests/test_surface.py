@@ -7,7 +7,7 @@ from archspec.blocks.registry import BLOCKS
 
 PUBLIC_NAMES = ["__version__", "compile", "load_model", "summarize"]
 BLOCK_KINDS = ["dense", "memory", "moe", "shared_pool"]
-COMMANDS = ["check", "kinds", "search", "show", "summary", "train"]
+COMMANDS = ["check", "kinds", "schema", "search", "show", "summary", "train"]
 DOCUMENT_KEYS = {
     "model": [
         "archspec",

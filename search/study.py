@@ -183,12 +183,13 @@ class _Session:
 
     def _run_trial(self) -> None:
         study, space = self._trials.study, self._allowed.space
+        trial = study.ask()
         try:
-            trial = study.ask()
+            design = suggest(space, trial)
         except SpaceExhaustedError:
+            study.tell(trial, state=TrialState.FAIL)
             self._exhausted = True
             return
-        design = suggest(space, trial)
         if design not in self._allowed:  # somebody else enqueued it
             study.tell(trial, state=TrialState.FAIL)
             return

@@ -69,7 +69,9 @@ def _maybe(rng: Random, target: Document, key: str, value: Callable[[], Any]) ->
 
 def _pool(rng: Random, d_model: int) -> Document:
     num_keys = rng.randint(1, 12) if rng.random() < 0.8 else rng.randint(32, 35)
-    return {"num_keys": num_keys, "value_dim": _value_dim(rng, d_model)}
+    pool: Document = {"num_keys": num_keys, "value_dim": _value_dim(rng, d_model)}
+    _maybe(rng, pool, "expert", lambda: "rank1")
+    return pool
 
 
 def _value_dim(rng: Random, d_model: int) -> int:
@@ -79,11 +81,13 @@ def _value_dim(rng: Random, d_model: int) -> int:
 
 def _blocks(rng: Random, d_model: int, pools: Document) -> Document:
     """Return templates of every kind that can be, in random order; each pool has a reader."""
-    blocks = {"ffn": _dense(rng), "experts": _moe(rng)}
+    blocks = {"ffn": _dense(rng), "experts": _moe(rng), "empty": {"type": "none"}}
+    blocks["ngrams"] = _ngram(rng)
     table = _pool(rng, d_model)
     blocks["private"] = {"type": "memory", **table, **_lookup(rng, table["num_keys"])}
     for name, pool in pools.items():
-        reader = {"type": "shared_pool", "pool": name, **_lookup(rng, pool["num_keys"])}
+        expert = {"expert": pool["expert"]} if "expert" in pool else {}
+        reader = {"type": "shared_pool", "pool": name, **expert, **_lookup(rng, pool["num_keys"])}
         blocks[f"read_{name}"] = reader
     names = list(blocks)
     rng.shuffle(names)
@@ -92,21 +96,43 @@ def _blocks(rng: Random, d_model: int, pools: Document) -> Document:
 
 def _dense(rng: Random) -> Document:
     block: Document = {"type": "dense", "hidden_dim": rng.randint(1, 50)}
-    _maybe(rng, block, "activation", lambda: rng.choice(["gelu", "relu2"]))
+    _maybe(rng, block, "activation", lambda: rng.choice(["geglu", "gelu", "relu2"]))
     _maybe(rng, block, "bias", lambda: True)
     return block
 
 
 def _moe(rng: Random) -> Document:
-    experts = rng.randint(1, 9)
-    top_k = rng.randint(1, experts)
-    block: Document = {"type": "moe", "num_experts": experts, "top_k": top_k}
-    block["hidden_dim"] = rng.randint(1, 20)
-    _maybe(rng, block, "num_shared_experts", lambda: rng.randint(1, 3))
-    _maybe(rng, block, "activation", lambda: rng.choice(["gelu", "relu2"]))
+    block: Document = {"type": "moe", **_routes(rng), "hidden_dim": rng.randint(1, 20)}
+    _maybe(rng, block, "activation", lambda: rng.choice(["geglu", "gelu", "relu2"]))
     _maybe(rng, block, "scores", lambda: "sigmoid")
-    if top_k > 1:
+    _maybe(rng, block, "routing_bias", lambda: True)
+    _maybe(rng, block, "routed_scale", lambda: rng.choice([0.5, 2.5]))
+    if block["top_k"] > 1:
         _maybe(rng, block, "normalize_scores", lambda: True)
+    if rng.random() < 0.7:
+        key = rng.choice(["num_shared_experts", "shared_hidden_dim"])
+        block[key] = rng.randint(1, 3) if key == "num_shared_experts" else rng.randint(1, 40)
+        _maybe(rng, block, "shared_gate", lambda: True)
+    return block
+
+
+def _routes(rng: Random) -> Document:
+    """Return how many experts there are and how many a token may choose."""
+    if rng.random() < 0.5:
+        experts = rng.randint(1, 9)
+        return {"num_experts": experts, "top_k": rng.randint(1, experts)}
+    groups, size = rng.randint(3, 4), rng.randint(1, 3)
+    chosen = rng.randint(1, groups - 1)
+    top_k = rng.randint(1, chosen * size)
+    counts = {"num_experts": groups * size, "top_k": top_k}
+    return {**counts, "num_groups": groups, "top_groups": chosen}
+
+
+def _ngram(rng: Random) -> Document:
+    block: Document = {"type": "ngram", "slots": rng.randint(1, 50), "row_dim": rng.randint(1, 9)}
+    _maybe(rng, block, "orders", lambda: sorted(rng.sample(range(1, 6), rng.randint(1, 3))))
+    _maybe(rng, block, "num_heads", lambda: rng.choice([1, 2, 3]))
+    _maybe(rng, block, "hash_seed", lambda: rng.randint(1, 9))
     return block
 
 
@@ -132,7 +158,8 @@ def _placed(rng: Random, names: list[str]) -> Document:
         layers["place"] = {first: [f"0-{cut - 1}"], second: [cut]}
     elif rng.random() < 0.9:
         rule = _rule(rng, count)
-        _maybe(rng, rule, "beside", lambda: second)
+        if "empty" not in (first, second):
+            _maybe(rng, rule, "beside", lambda: second)
         layers["place"] = {first: rule}
     return layers
 
@@ -150,7 +177,7 @@ def _rule(rng: Random, num_layers: int) -> Document:
         if rng.random() < 0.7:
             rule["offset"] = rng.randrange(num_layers)
         return rule
-    stride = {"stride": 1} if rng.random() < 0.7 else {}
+    stride = {"stride": 1} if rng.random() < 0.8 else {}
     return {"centered": {"count": number, **stride}}
 
 
@@ -167,4 +194,6 @@ def _listed(rng: Random, names: list[str]) -> list[Any]:
 
 def _slot(rng: Random, names: list[str]) -> Any:
     """Return a block, or a sum of blocks."""
-    return rng.choice(names) if rng.random() < 0.6 else rng.choices(names, k=rng.randint(1, 3))
+    if rng.random() < 0.6:
+        return rng.choice(names)
+    return rng.choices([name for name in names if name != "empty"], k=rng.randint(1, 3))

@@ -10,6 +10,9 @@ import archspec
 from archspec.blocks.dense.config import DenseConfig
 from archspec.blocks.memory.config import MemoryConfig
 from archspec.blocks.moe.config import MoeConfig
+from archspec.blocks.ngram.config import NgramConfig
+from archspec.blocks.none.config import NoneConfig
+from archspec.blocks.pool.config import PoolConfig
 from archspec.blocks.registry import BLOCKS
 from archspec.blocks.shared_pool.config import SharedPoolConfig
 from archspec.cost import summary
@@ -22,8 +25,14 @@ from archspec.testing.specs import load_document, random_document, random_spec
 
 MODELS = Path(archspec.__file__).parent / "specs" / "models"
 COUNT = 300
-KINDS = {"dense": DenseConfig, "moe": MoeConfig, "memory": MemoryConfig}
-KINDS["shared_pool"] = SharedPoolConfig
+KINDS = {
+    "dense": DenseConfig,
+    "moe": MoeConfig,
+    "memory": MemoryConfig,
+    "shared_pool": SharedPoolConfig,
+    "ngram": NgramConfig,
+    "none": NoneConfig,
+}
 
 
 @pytest.mark.parametrize("start", range(0, COUNT, 50))
@@ -70,6 +79,8 @@ def off_default(document):
     for block in {block for layer in spec.layers for block in layer.blocks}:
         yield f"uses {block.type}"
         yield from _changed(block.type, KINDS[block.type], block.model_dump())
+    for pool in spec.pools.values():
+        yield from _changed("pool", PoolConfig, pool.model_dump())
     yield "tied" if spec.tie_embeddings else "untied"
     if spec.d_model % 2:
         yield "odd width"
@@ -111,6 +122,7 @@ def test_the_random_specs_leave_no_key_at_its_default():
         "layers": PlacedLayers,
         "place": Placement,
         "centered": Centered,
+        "pool": PoolConfig,
         **KINDS,
     }
     assert KINDS.keys() == BLOCKS.keys(), "a block kind without random specs"

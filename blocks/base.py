@@ -68,6 +68,20 @@ class BlockConfig(Schema):
         """The pool this block reads, if any."""
         return None
 
+    @property
+    def is_identity(self) -> bool:
+        """Whether the block changes nothing; a layer of such blocks alone is attention alone."""
+        return False
+
+    @property
+    def lookback(self) -> int:
+        """How many tokens before a token its result may depend on, by their ids alone.
+
+        0 for a block that works on every token by itself. Whoever decodes incrementally keeps this
+        many token ids and hands them on as ``ForwardContext.earlier_token_ids``.
+        """
+        return 0
+
     @abstractmethod
     def size(self) -> str:
         """Say how large the block is, in a few words for a table column."""

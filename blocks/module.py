@@ -48,15 +48,20 @@ class ForwardContext:
 
     Attributes:
         token_ids: [batch, seq].
+        earlier_token_ids: [batch, earlier], the ids right before ``token_ids`` when a pass goes on
+            with a sequence; at least as many as the largest ``lookback`` of the model's blocks, or
+            all there are. None where the sequence starts with this pass.
         positions: [batch, seq], or None to count from 0.
-        document_mask: [batch, 1, seq, seq], True where a query (third axis) may attend to a key;
-            it includes causality. None is plain causal attention.
+        document_mask: [batch, 1, seq, keys], True where a query (third axis) may attend to a key;
+            it includes causality, and the last key is the last query's own. None is plain causal
+            attention.
         cache: Keys and values of earlier tokens; None outside of inference.
         losses: Auxiliary losses by name, one tensor per block that has one, without coefficient.
         usage: Counts the use of experts and slots, if given.
     """
 
     token_ids: Tensor
+    earlier_token_ids: Tensor | None = None
     positions: Tensor | None = None
     document_mask: Tensor | None = None
     cache: None = None
@@ -86,7 +91,8 @@ class Block(Part):
     def forward(self, x: Tensor, context: ForwardContext) -> Tensor:
         """Return the change to the residual stream; both are [batch, seq, d_model].
 
-        A token's result depends on that token alone.
+        A token's result depends on that token, and on the ids of as many tokens before it as the
+        config's ``lookback`` says; on nothing else.
         """
 
 

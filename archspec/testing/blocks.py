@@ -19,6 +19,7 @@ from archspec.blocks.pool.config import PoolConfig
 from archspec.blocks.pool.module import Pool
 from archspec.blocks.registry import module_class
 from archspec.compiler.initialise import find_initialisers, initialise
+from archspec.quantities import FREE
 
 SCOPE = ModelScope(
     d_model=45,
@@ -62,8 +63,14 @@ def build_rig(
 
 
 def context_of(x: Tensor) -> ForwardContext:
-    """Return a plain context for activations [batch, seq, d_model]."""
-    return ForwardContext(token_ids=torch.zeros(x.shape[:2], dtype=torch.long, device=x.device))
+    """Return a plain context for activations [batch, seq, d_model]; token ids are random."""
+    return ForwardContext(token_ids=random_token_ids(*x.shape[:2]).to(x.device))
+
+
+def random_token_ids(batch: int, seq: int) -> Tensor:
+    """Return token ids, [batch, seq]."""
+    generator = torch.Generator().manual_seed(batch * 1000 + seq)
+    return torch.randint(0, SCOPE.vocab_size, (batch, seq), generator=generator)
 
 
 def random_input(batch: int, seq: int, dtype: torch.dtype = torch.float64) -> Tensor:
@@ -93,7 +100,7 @@ def _saved_bytes(module: nn.Module, batch: int, seq: int) -> int:
 
     x = random_input(batch, seq, torch.float32).requires_grad_()
     with saved_tensors_hooks(note, lambda tensor: tensor):
-        result = module(x, context_of(x))  # holds the graph, hence the storages
+        result = x + module(x, context_of(x))  # holds the graph, hence the storages
     assert result.requires_grad
     return sum(storages.values())
 
@@ -136,6 +143,12 @@ class BlockContract(ABC):
         assert cost.num_table_params == sum(table.weight.numel() for table in tables)
         assert cost.flops_per_token * 15 == counter.get_total_flops()
 
+    def test_an_identity_says_so(self, config: BlockConfig) -> None:
+        """Only a block without effect is declared one, and it is free."""
+        x = random_input(2, 3)
+        assert config.is_identity == (not build_rig(config)(x).any())
+        assert not config.is_identity or config.cost(self.cost_context()) == FREE
+
     def test_activation_bytes_are_what_autograd_saves(self, config: BlockConfig) -> None:
         """The price of activations is within 10% of a measurement."""
         rig = build_rig(config, dtype=torch.float32)
@@ -153,11 +166,13 @@ class BlockContract(ABC):
         """Forward and backward give finite gradients everywhere."""
         rig = build_rig(config)
         x = random_input(2, 9).requires_grad_()
-        rig(x).square().sum().backward()
+        (x + rig(x)).square().sum().backward()
         tensors = {"x": x, **dict(rig.block.named_parameters())}
         if config.pool_name is not None:
             tensors |= dict(rig.pools[config.pool_name].named_parameters())
         for name, tensor in tensors.items():
+            if not tensor.requires_grad:
+                continue  # a parameter that the block declares not to be trained by gradients
             assert tensor.grad is not None, f"{name} has no gradient"
             assert tensor.grad.isfinite().all(), f"{name} has a gradient that is not finite"
 
@@ -172,12 +187,30 @@ class BlockContract(ABC):
         assert (result.shape, result.dtype) == (x.shape, x.dtype)
         assert result.isfinite().all()
 
-    def test_a_token_does_not_see_the_others(self, config: BlockConfig) -> None:
-        """Other tokens, in the sequence and in the batch, change nothing."""
-        rig = build_rig(config)
-        x, others = random_input(3, 6), random_input(3, 7)[:, :6]
-        others[1, 4] = x[1, 4]
-        torch.testing.assert_close(rig(others)[1, 4], rig(x)[1, 4], rtol=1e-12, atol=1e-12)
+    def test_a_token_sees_no_more_than_its_lookback(self, config: BlockConfig) -> None:
+        """Other tokens change nothing, but for the ids of the ``lookback`` before it."""
+        rig, seq = build_rig(config), config.lookback + 6
+        place = (1, config.lookback + 2)
+        x, ids = random_input(3, seq), random_token_ids(3, seq)
+        others, other_ids = random_input(4, seq)[:3], (ids + 1) % SCOPE.vocab_size
+        others[place] = x[place]
+        reach = (1, slice(place[1] - config.lookback, place[1] + 1))
+        other_ids[reach] = ids[reach]
+        result = rig(others, ForwardContext(token_ids=other_ids))[place]
+        expected = rig(x, ForwardContext(token_ids=ids))[place]
+        torch.testing.assert_close(result, expected, rtol=1e-12, atol=1e-12)
+
+    def test_a_pass_in_parts_equals_a_pass_in_one(self, config: BlockConfig) -> None:
+        """Decoding token by token gives what the whole sequence gives."""
+        rig, x = build_rig(config), random_input(2, 7)
+        ids = random_token_ids(2, 7)
+        parts = []
+        for end in range(1, 8):
+            earlier = ids[:, max(0, end - 1 - config.lookback) : end - 1]
+            context = ForwardContext(token_ids=ids[:, end - 1 : end], earlier_token_ids=earlier)
+            parts.append(rig(x[:, end - 1 : end], context))
+        whole = rig(x, ForwardContext(token_ids=ids))
+        torch.testing.assert_close(torch.cat(parts, dim=1), whole, rtol=1e-12, atol=1e-12)
 
     def test_instances_share_nothing(self, config: BlockConfig) -> None:
         """Destroying one instance, or a copy, leaves another as it was."""
@@ -190,5 +223,5 @@ class BlockContract(ABC):
             with torch.no_grad():
                 for parameter in rig.parameters():
                     parameter.fill_(torch.nan)
-            assert not rig(x).isfinite().any()
+            assert config.is_identity or not rig(x).isfinite().any()
         torch.testing.assert_close(first(x), before, rtol=0, atol=0)

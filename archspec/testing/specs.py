@@ -79,7 +79,7 @@ def _value_dim(rng: Random, d_model: int) -> int:
 
 def _blocks(rng: Random, d_model: int, pools: Document) -> Document:
     """Return templates of every kind that can be, in random order; each pool has a reader."""
-    blocks = {"ffn": _dense(rng), "experts": _moe(rng)}
+    blocks = {"ffn": _dense(rng), "experts": _moe(rng), "empty": {"type": "none"}}
     table = _pool(rng, d_model)
     blocks["private"] = {"type": "memory", **table, **_lookup(rng, table["num_keys"])}
     for name, pool in pools.items():
@@ -132,7 +132,8 @@ def _placed(rng: Random, names: list[str]) -> Document:
         layers["place"] = {first: [f"0-{cut - 1}"], second: [cut]}
     elif rng.random() < 0.9:
         rule = _rule(rng, count)
-        _maybe(rng, rule, "beside", lambda: second)
+        if "empty" not in (first, second):
+            _maybe(rng, rule, "beside", lambda: second)
         layers["place"] = {first: rule}
     return layers
 
@@ -167,4 +168,6 @@ def _listed(rng: Random, names: list[str]) -> list[Any]:
 
 def _slot(rng: Random, names: list[str]) -> Any:
     """Return a block, or a sum of blocks."""
-    return rng.choice(names) if rng.random() < 0.6 else rng.choices(names, k=rng.randint(1, 3))
+    if rng.random() < 0.6:
+        return rng.choice(names)
+    return rng.choices([name for name in names if name != "empty"], k=rng.randint(1, 3))

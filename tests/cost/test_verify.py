@@ -10,6 +10,7 @@ import archspec
 from archspec.blocks.dense.config import DenseConfig
 from archspec.blocks.memory.config import MemoryConfig
 from archspec.blocks.moe.config import MoeConfig
+from archspec.blocks.none.config import NoneConfig
 from archspec.blocks.registry import BLOCKS
 from archspec.blocks.shared_pool.config import SharedPoolConfig
 from archspec.cost import summary
@@ -22,8 +23,13 @@ from archspec.testing.specs import load_document, random_document, random_spec
 
 MODELS = Path(archspec.__file__).parent / "specs" / "models"
 COUNT = 300
-KINDS = {"dense": DenseConfig, "moe": MoeConfig, "memory": MemoryConfig}
-KINDS["shared_pool"] = SharedPoolConfig
+KINDS = {
+    "dense": DenseConfig,
+    "moe": MoeConfig,
+    "memory": MemoryConfig,
+    "shared_pool": SharedPoolConfig,
+    "none": NoneConfig,
+}
 
 
 @pytest.mark.parametrize("start", range(0, COUNT, 50))

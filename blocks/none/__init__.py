@@ -1,0 +1,1 @@
+"""None: an empty slot, so that a layer is attention alone."""

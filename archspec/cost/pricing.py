@@ -172,7 +172,9 @@ class _Pricer:
 
     def rows(self, name: str, num_keys: int) -> list[int]:
         contexts = self._resized({name: num_keys})
-        return self._price(lambda context: context.scope.pools[name].cost(), contexts)
+        return self._price(
+            lambda context: context.scope.pools[name].cost(context.scope.d_model), contexts
+        )
 
     def _price(
         self,

@@ -110,7 +110,9 @@ def summarize(
             zip(spec.layers, _layer_costs(spec, context), strict=True)
         )
     )
-    pools = tuple(Part(name, pool.size(), pool.cost()) for name, pool in spec.pools.items())
+    pools = tuple(
+        Part(name, pool.size(), pool.cost(spec.d_model)) for name, pool in spec.pools.items()
+    )
     parts = tuple(model_parts(spec, context))
     costs = [*(layer.cost for layer in layers), *(part.cost for part in (*pools, *parts))]
     return Summary(

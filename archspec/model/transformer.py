@@ -27,7 +27,7 @@ class Transformer(Part):
         self.spec = spec
         self.embedding = nn.Embedding(spec.vocab_size, spec.d_model)
         self.pools = nn.Module()
-        pools = {name: Pool(config) for name, config in spec.pools.items()}
+        pools = {name: Pool(config, d_model=spec.d_model) for name, config in spec.pools.items()}
         for name, pool in pools.items():
             _register_pool(self.pools, name, pool)
         build = BuildContext(scope=spec.scope, norm_eps=spec.norm_eps, pools=pools)

@@ -18,6 +18,7 @@ from archspec.blocks.module import Block, BuildContext, ForwardContext
 from archspec.blocks.pool.config import PoolConfig
 from archspec.blocks.pool.module import Pool
 from archspec.blocks.registry import module_class
+from archspec.blocks.table import Table
 from archspec.compiler.initialise import find_initialisers, initialise
 from archspec.quantities import FREE
 
@@ -28,6 +29,7 @@ SCOPE = ModelScope(
     pools={
         "wide": PoolConfig(num_keys=9, value_dim=70),
         "equal": PoolConfig(num_keys=13, value_dim=45),
+        "experts": PoolConfig(num_keys=8, value_dim=50, expert="rank1"),
     },
 )
 ACTIVATION_TOLERANCE = 0.1  # our own blocks are exact; promised is this
@@ -38,7 +40,7 @@ class Rig(nn.Module):
 
     def __init__(self, config: BlockConfig, scope: ModelScope = SCOPE) -> None:
         super().__init__()
-        pools = {name: Pool(pool) for name, pool in scope.pools.items()}
+        pools = {name: Pool(pool, d_model=scope.d_model) for name, pool in scope.pools.items()}
         self.pools = nn.ModuleDict(pools)
         build = BuildContext(scope=scope, norm_eps=1e-5, pools=pools)
         self.block: Block = module_class(config.type)(config, build)
@@ -108,8 +110,8 @@ def _saved_bytes(module: nn.Module, batch: int, seq: int) -> int:
 class BlockContract(ABC):
     """Inherit, declare ``cases``, and get the tests; each runs once per case.
 
-    The cases live in a model with ``SCOPE``: odd widths, and a pool as wide as the model beside one
-    that is not.
+    The cases live in a model with ``SCOPE``: odd widths, a pool as wide as the model beside one
+    that is not, and a pool of rank-1 experts.
     """
 
     cases: ClassVar[Mapping[str, BlockConfig]]
@@ -138,9 +140,10 @@ class BlockContract(ABC):
         with FlopCounterMode(display=False) as counter:
             rig(x)
         cost = config.cost(self.cost_context())
-        tables = (m for m in rig.block.modules() if isinstance(m, Pool))
+        tables = (m for m in rig.block.modules() if isinstance(m, Table))
+        rows = sum(p.numel() for table in tables for p in table.parameters(recurse=False))
         assert cost.num_params == sum(p.numel() for p in rig.block.parameters())
-        assert cost.num_table_params == sum(table.weight.numel() for table in tables)
+        assert cost.num_table_params == rows
         assert cost.flops_per_token * 15 == counter.get_total_flops()
 
     def test_an_identity_says_so(self, config: BlockConfig) -> None:

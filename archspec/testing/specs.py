@@ -69,7 +69,9 @@ def _maybe(rng: Random, target: Document, key: str, value: Callable[[], Any]) ->
 
 def _pool(rng: Random, d_model: int) -> Document:
     num_keys = rng.randint(1, 12) if rng.random() < 0.8 else rng.randint(32, 35)
-    return {"num_keys": num_keys, "value_dim": _value_dim(rng, d_model)}
+    pool: Document = {"num_keys": num_keys, "value_dim": _value_dim(rng, d_model)}
+    _maybe(rng, pool, "expert", lambda: "rank1")
+    return pool
 
 
 def _value_dim(rng: Random, d_model: int) -> int:
@@ -83,7 +85,8 @@ def _blocks(rng: Random, d_model: int, pools: Document) -> Document:
     table = _pool(rng, d_model)
     blocks["private"] = {"type": "memory", **table, **_lookup(rng, table["num_keys"])}
     for name, pool in pools.items():
-        reader = {"type": "shared_pool", "pool": name, **_lookup(rng, pool["num_keys"])}
+        expert = {"expert": pool["expert"]} if "expert" in pool else {}
+        reader = {"type": "shared_pool", "pool": name, **expert, **_lookup(rng, pool["num_keys"])}
         blocks[f"read_{name}"] = reader
     names = list(blocks)
     rng.shuffle(names)
@@ -151,7 +154,7 @@ def _rule(rng: Random, num_layers: int) -> Document:
         if rng.random() < 0.7:
             rule["offset"] = rng.randrange(num_layers)
         return rule
-    stride = {"stride": 1} if rng.random() < 0.7 else {}
+    stride = {"stride": 1} if rng.random() < 0.8 else {}
     return {"centered": {"count": number, **stride}}
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from archspec.blocks.pool.module import Pool
+from archspec.blocks.table import Table
 from archspec.spec.train import Optimizer
 
 
@@ -18,7 +18,10 @@ def parameter_groups(model: nn.Module, settings: Optimizer) -> list[dict[str, An
         Groups as torch wants them; ``lr`` is the peak and ``peak_lr`` remembers it.
     """
     tables = {
-        module.weight: None for module in model.modules() if isinstance(module, Pool)
+        parameter: None
+        for module in model.modules()
+        if isinstance(module, Table)
+        for parameter in module.parameters(recurse=False)
     }  # a dict, as sets have no order
     others = [parameter for parameter in model.parameters() if parameter not in tables]
     table_lr = settings.lr * settings.tables.lr_multiplier

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from archspec.blocks.base import BlockConfig, CostContext, Fault, ModelScope
-from archspec.blocks.pool.config import PoolConfig
+from archspec.blocks.pool.config import Expert, PoolConfig
 from archspec.quantities import Cost
 from archspec.schema import PositiveInt
 
@@ -19,12 +19,22 @@ class ProductKeyConfig(BlockConfig):
     A query net makes ``num_heads`` queries; each is cut in halves that are scored against
     ``num_keys`` half-keys; the ``top_k`` best of the ``num_keys ** 2`` pairs are weighted by a
     softmax, and the rows of all heads are summed into one vector of ``value_dim``. Everything but
-    the value rows belongs to the placement.
+    the slots belongs to the placement.
+
+    With ``expert: rank1`` a slot is an expert of one hidden unit (PEER; He, arXiv 2407.04153): the
+    slots' rows v are weighted by ``softmax(score) * gelu(<u, x>)``, u being their second row.
     """
 
     num_heads: Annotated[PositiveInt, Field(description="Independent queries per token.")] = 4
     top_k: Annotated[PositiveInt, Field(description="Slots read per head and token.")] = 32
     key_dim: Annotated[PositiveInt, Field(description="Full key width, both halves; even.")]
+    expert: Annotated[
+        Expert,
+        Field(
+            description="What a slot holds: value is a row of value_dim; rank1 (PEER) is an expert "
+            "of one hidden unit, a row of d_model in and a row of value_dim out."
+        ),
+    ] = "value"
     gate: Annotated[
         Literal["none", "swilu"],
         Field(
@@ -62,8 +72,9 @@ class ProductKeyConfig(BlockConfig):
     def lookup_cost(self, table: PoolConfig, context: CostContext) -> Cost:
         """Price one reader of ``table``, without the table's rows.
 
-        FACTS: query net ``2 d m q``, scores ``2 m n q``, value sum ``2 m t v``, swilu gate and
-        output ``2 d v`` each; selection, softmax and norms count 0 FLOPs.
+        Query net ``2 d m q``, scores ``2 m n q``, value sum ``2 m t v`` and for rank-1 experts
+        their hidden units ``2 m t d``, swilu gate and output ``2 d v`` each; selection, softmax,
+        gelu and norms count 0 FLOPs.
         """
         d_model, heads, num_keys = context.scope.d_model, self.num_heads, table.num_keys
         gated = self.gate != "none"
@@ -73,13 +84,13 @@ class ProductKeyConfig(BlockConfig):
         projections = (gated + has_output) * d_model * table.value_dim
         biases = heads * self.key_dim + gated * table.value_dim + has_output * d_model
         norms = self.key_dim * self.qk_norm  # one vector of key_dim / 2 for queries, one for keys
-        picks = heads * self.top_k
+        read = heads * self.top_k * table.row_dim(d_model)
         own = query + codebooks + projections + biases * self.bias + norms
         return Cost(
             num_params=own,
-            num_active_params=own + picks * table.value_dim,
-            flops_per_token=2 * (query + codebooks + picks * table.value_dim + projections),
-            table_bytes_per_token=picks * table.value_dim * context.table_element_bytes,
+            num_active_params=own + read,
+            flops_per_token=2 * (query + codebooks + read + projections),
+            table_bytes_per_token=read * context.table_element_bytes,
             activation_bytes_per_token=self._saved_bytes(table, context),
         )
 
@@ -88,7 +99,9 @@ class ProductKeyConfig(BlockConfig):
 
         Input, queries, the summed value, and for the gate its input, silu of it and the product; a
         norm keeps its queries before and after the division too, and one factor per half (stock
-        rms_norm; a fused one keeps one vector less). Per pick, weight in fp32 and slot in int32.
+        rms_norm; a fused one keeps one vector less). Per pick, weight in fp32 and slot in int32,
+        and in fp32 a rank-1 expert's hidden unit before and after gelu and its product with the
+        weight.
         """
         picks = self.num_heads * self.top_k
         queries = self.num_heads * self.key_dim
@@ -100,7 +113,7 @@ class ProductKeyConfig(BlockConfig):
             + table.value_dim * (4 * gated + (has_output and not gated))
         )
         element = context.activation_element_bytes
-        in_fp32 = picks + 2 * self.num_heads * self.qk_norm
+        in_fp32 = picks * (4 if self.expert == "rank1" else 1) + 2 * self.num_heads * self.qk_norm
         return elements * element + in_fp32 * max(4, element) + 4 * picks
 
 
@@ -117,7 +130,7 @@ class MemoryConfig(ProductKeyConfig):
     @property
     def table(self) -> PoolConfig:
         """The private table."""
-        return PoolConfig(num_keys=self.num_keys, value_dim=self.value_dim)
+        return PoolConfig(num_keys=self.num_keys, value_dim=self.value_dim, expert=self.expert)
 
     def check(self, scope: ModelScope) -> Iterator[Fault]:
         """Yield the rules broken between the look-up and its table."""
@@ -129,4 +142,4 @@ class MemoryConfig(ProductKeyConfig):
 
     def cost(self, context: CostContext) -> Cost:
         """Price the look-up and the table."""
-        return self.table.cost() + self.lookup_cost(self.table, context)
+        return self.table.cost(context.scope.d_model) + self.lookup_cost(self.table, context)

@@ -18,7 +18,7 @@ from archspec.kernels.product_key_topk import product_key_topk
 
 
 class ProductKeyLookup(Block):
-    """Everything of a memory layer but the value rows, which a subclass says where to find.
+    """Everything of a memory layer but the slots, which a subclass says where to find.
 
     Lample et al., arXiv 1907.05242; gate and qk-norm as in Berges et al., arXiv 2412.09764.
     """
@@ -43,7 +43,7 @@ class ProductKeyLookup(Block):
     @property
     @abstractmethod
     def pool(self) -> Pool:
-        """The value rows."""
+        """The slots."""
 
     def initialisers(self) -> Mapping[str, Initialiser]:
         """Start slot scores, sums over two halves, with standard deviation 1, so none dominates."""
@@ -65,7 +65,8 @@ class ProductKeyLookup(Block):
         weights = torch.softmax(scores, dim=-1)
         if context.usage is not None:
             context.usage.record(self.pool, slots, self.pool.slots)
-        value = self.pool(slots.flatten(1), weights.flatten(1)).to(x.dtype)  # [tokens, value_dim]
+        value = self.pool(slots.flatten(1), weights.flatten(1), tokens)  # [tokens, value_dim]
+        value = value.to(x.dtype)
         if self.gate is not None:
             value = value * F.silu(self.gate(tokens))
         if self.output is not None:
@@ -90,9 +91,9 @@ class MemoryBlock(ProductKeyLookup):
 
     def __init__(self, config: MemoryConfig, build: BuildContext) -> None:
         super().__init__(config, config.table, build)
-        self.values = Pool(config.table)
+        self.values = Pool(config.table, d_model=build.scope.d_model)
 
     @property
     def pool(self) -> Pool:
-        """The value rows."""
+        """The slots."""
         return self.values

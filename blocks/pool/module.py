@@ -1,42 +1,60 @@
-"""A pool: a value table with one owner and any number of readers."""
+"""A pool: a table of slots with one owner and any number of readers."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from archspec.blocks.module import Part
 from archspec.blocks.pool.config import PoolConfig
+from archspec.blocks.table import Table
 from archspec.initialisers import Initialiser, fan_in_normal
-from archspec.kernels.embedding_bag import embedding_bag
+from archspec.kernels.embedding_bag import embedding_bag, gather_dot
 
 
-class Pool(Part):
-    """The rows; readers call it, so that hooks on the module (sharding) see every look-up."""
+class Pool(Table):
+    """The rows; readers call it, so that hooks on the module (sharding) see every look-up.
 
-    def __init__(self, config: PoolConfig) -> None:
+    The two rows of a rank-1 expert are two parameters: each op then reads one contiguous table.
+    """
+
+    def __init__(self, config: PoolConfig, *, d_model: int) -> None:
         super().__init__()
+        rank1 = config.expert == "rank1"
         self.weight = nn.Parameter(torch.empty(config.slots, config.value_dim))
+        self.down = nn.Parameter(torch.empty(config.slots, d_model)) if rank1 else None
 
     @property
     def slots(self) -> int:
-        """Rows of the table."""
+        """Slots of the table."""
         return self.weight.shape[0]
 
     def initialisers(self) -> Mapping[str, Initialiser]:
-        """Start rows with norm about 1 (Lample et al., arXiv 1907.05242)."""
-        return {"weight": fan_in_normal(self.weight.shape[1])}
+        """Start rows with norm about 1 (Lample et al., arXiv 1907.05242).
 
-    def forward(self, slots: Tensor, weights: Tensor) -> Tensor:
-        """Sum the weighted rows of each token.
+        The hidden unit of a rank-1 expert then starts with variance 1.
+        """
+        starts: dict[str, Initialiser] = {"weight": fan_in_normal(self.weight.shape[1])}
+        if self.down is not None:
+            starts["down"] = fan_in_normal(self.down.shape[1])
+        return starts
+
+    def forward(self, slots: Tensor, weights: Tensor, tokens: Tensor) -> Tensor:
+        """Sum the weighted rows of each token, or the weighted outputs of its rank-1 experts.
+
+        An expert with rows u and v gives ``gelu(<u, x>) v`` (He, arXiv 2407.04153).
 
         Args:
             slots: [tokens, picks].
             weights: [tokens, picks], fp32 or of the table's dtype.
+            tokens: [tokens, d_model], the input of the experts; plain values do not depend on it.
 
         Returns:
             [tokens, value_dim] in the table's dtype.
         """
+        if self.down is not None:
+            hidden = gather_dot(slots, tokens.to(self.down.dtype), self.down)  # [tokens, picks]
+            weights = weights * F.gelu(hidden)
         return embedding_bag(slots, weights, self.weight)

@@ -13,7 +13,7 @@ from archspec.quantities import Cost
 
 
 class SharedPoolConfig(ProductKeyConfig):
-    """A product-key look-up into a pool; differs from ``memory`` only in where the values live."""
+    """A product-key look-up into a pool; differs from ``memory`` only in where the slots live."""
 
     type: Literal["shared_pool"] = "shared_pool"
     pool: Annotated[str, Field(description="Name of the pool that is read, a key of `pools`.")]
@@ -26,8 +26,14 @@ class SharedPoolConfig(ProductKeyConfig):
     def check(self, scope: ModelScope) -> Iterator[Fault]:
         """Yield the rules broken between the look-up and its pool; unknown pools are not ours."""
         if self.pool in scope.pools:
-            num_keys = scope.pools[self.pool].num_keys
-            yield from self.check_lookup(num_keys, keys_of=f"pools.{self.pool}.num_keys")
+            pool = scope.pools[self.pool]
+            yield from self.check_lookup(pool.num_keys, keys_of=f"pools.{self.pool}.num_keys")
+            if self.expert != pool.expert:
+                yield Fault(
+                    ("expert",),
+                    f"a pool's slots are what its readers take them for, but expert={self.expert} "
+                    f"and pools.{self.pool}.expert={pool.expert}; make them equal",
+                )
 
     def size(self) -> str:
         """Say how large the block is, for a table column."""

@@ -20,5 +20,5 @@ class SharedPoolBlock(ProductKeyLookup):
 
     @property
     def pool(self) -> Pool:
-        """The value rows."""
+        """The slots."""
         return self._pool

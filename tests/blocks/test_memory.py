@@ -26,6 +26,9 @@ class TestContract(BlockContract):
         "qk-norm": memory(qk_norm=True, key_dim=32),
         "memory+": memory(value_dim=61, gate="swilu", qk_norm=True, bias=False),
         "one-slot": memory(num_keys=1, top_k=1, key_dim=2),
+        "rank1": memory(expert="rank1", bias=False),
+        "rank1-memory+": memory(expert="rank1", value_dim=61, gate="swilu", qk_norm=True),
+        "rank1-one-head": memory(expert="rank1", value_dim=7, num_heads=1, key_dim=4),
     }
 
 
@@ -34,7 +37,10 @@ def rms_norm(x, weight, eps=1e-5):
 
 
 def brute_force(block, config, table, x):
-    """The block by its definition: plain matmuls, scores of all num_keys ** 2 slots."""
+    """The block by its definition: plain matmuls, scores of all num_keys ** 2 slots.
+
+    Of a rank-1 expert only the picked hidden units are computed, as the books say.
+    """
     w = dict(block.named_parameters())
     tokens = x.flatten(0, 1)
     heads, half = config.num_heads, config.key_dim // 2
@@ -47,7 +53,11 @@ def brute_force(block, config, table, x):
     scores = (first[..., :, None] + second[..., None, :]).flatten(2)  # [tokens, heads, slots]
     best, slots = scores.sort(-1, descending=True)
     weights = best[..., : config.top_k].softmax(-1).flatten(1)
-    rows = table[slots[..., : config.top_k].flatten(1)]  # [tokens, picks, value_dim]
+    slots = slots[..., : config.top_k].flatten(1)
+    rows = table[slots]  # [tokens, picks, value_dim]
+    if config.expert == "rank1":
+        hidden = torch.bmm(block.pool.down[slots], tokens[:, :, None])[..., 0]
+        weights = weights * hidden * (1 + torch.erf(hidden / 2**0.5)) / 2
     value = torch.bmm(weights[:, None], rows)[:, 0]
     if config.gate == "swilu":
         value = value * F.silu(F.linear(tokens, w["gate.weight"], w.get("gate.bias")))
@@ -66,12 +76,17 @@ def randomise(rig):
     return rig
 
 
-@pytest.mark.parametrize(
-    ("gate", "qk_norm", "bias", "value_dim", "num_keys"),
-    list(itertools.product(("none", "swilu"), (False, True), (False, True), (45, 20), (4, 9))),
-)
-def test_equals_brute_force(gate, qk_norm, bias, value_dim, num_keys):
-    config = memory(gate=gate, qk_norm=qk_norm, bias=bias, value_dim=value_dim, num_keys=num_keys)
+def designs():
+    """Every combination of the switches with two widths, and two sizes of the plain table."""
+    switches = itertools.product(("none", "swilu"), (False, True), (False, True), (45, 20))
+    for gate, qk_norm, bias, value_dim in switches:
+        shared = {"gate": gate, "qk_norm": qk_norm, "bias": bias, "value_dim": value_dim}
+        for changes in ({"num_keys": 4}, {"num_keys": 9}, {"expert": "rank1", "num_keys": 6}):
+            yield memory(**shared, **changes)
+
+
+@pytest.mark.parametrize("config", list(designs()))
+def test_equals_brute_force(config):
     rig = randomise(build_rig(config))
     table = rig.block.values.weight
     found = {}
@@ -122,3 +137,35 @@ def test_heads_add_up():
     with torch.no_grad():
         rig.block.values.weight.fill_(1.0)
     assert torch.equal(rig(random_input(1, 2)), torch.full((1, 2, 45), 3.0, dtype=torch.float64))
+
+
+def test_rank1_experts_differentiate():
+    rig = randomise(build_rig(memory(expert="rank1", num_keys=3, top_k=2, num_heads=2, key_dim=4)))
+    parameters = dict(rig.block.named_parameters())
+
+    def run(x, *values):
+        named = dict(zip(parameters, values, strict=True))
+        return torch.func.functional_call(rig.block, named, (x, context_of(x)))
+
+    x = random_input(1, 2).requires_grad_()
+    assert torch.autograd.gradcheck(run, (x, *parameters.values()))
+
+
+def test_rank1_experts_that_are_always_chosen_are_a_dense_layer():
+    rig = build_rig(memory(expert="rank1", num_keys=1, top_k=1, num_heads=3))
+    down, up = rig.block.values.down, rig.block.values.weight
+    x = random_input(2, 3)
+    expected = 3 * F.gelu(x @ down.T) @ up  # three heads read the only slot
+    torch.testing.assert_close(rig(x), expected)
+
+
+def test_a_slot_of_rank1_experts_has_both_vectors():
+    plain, rank1 = memory(value_dim=30), memory(value_dim=30, expert="rank1")
+    context = TestContract().cost_context()
+    before, after = plain.cost(context), rank1.cost(context)
+    slots, picks, d_model = 81, 3 * 4, SCOPE.d_model
+    assert after.num_table_params - before.num_table_params == slots * d_model
+    assert after.num_params - before.num_params == slots * d_model
+    assert after.num_active_params - before.num_active_params == picks * d_model
+    assert after.flops_per_token - before.flops_per_token == 2 * picks * d_model
+    assert after.table_bytes_per_token - before.table_bytes_per_token == 4 * picks * d_model

@@ -25,6 +25,7 @@ class TestContract(BlockContract):
         "no-output": reader(pool="equal", num_heads=3),
         "gate": reader(pool="equal", gate="swilu", bias=False),
         "memory+": reader(gate="swilu", qk_norm=True),
+        "rank1": reader(pool="experts", expert="rank1", num_heads=3),
     }
 
 

@@ -11,6 +11,7 @@ from archspec.blocks.dense.config import DenseConfig
 from archspec.blocks.memory.config import MemoryConfig
 from archspec.blocks.moe.config import MoeConfig
 from archspec.blocks.none.config import NoneConfig
+from archspec.blocks.pool.config import PoolConfig
 from archspec.blocks.registry import BLOCKS
 from archspec.blocks.shared_pool.config import SharedPoolConfig
 from archspec.cost import summary
@@ -76,6 +77,8 @@ def off_default(document):
     for block in {block for layer in spec.layers for block in layer.blocks}:
         yield f"uses {block.type}"
         yield from _changed(block.type, KINDS[block.type], block.model_dump())
+    for pool in spec.pools.values():
+        yield from _changed("pool", PoolConfig, pool.model_dump())
     yield "tied" if spec.tie_embeddings else "untied"
     if spec.d_model % 2:
         yield "odd width"
@@ -117,6 +120,7 @@ def test_the_random_specs_leave_no_key_at_its_default():
         "layers": PlacedLayers,
         "place": Placement,
         "centered": Centered,
+        "pool": PoolConfig,
         **KINDS,
     }
     assert KINDS.keys() == BLOCKS.keys(), "a block kind without random specs"

@@ -95,21 +95,34 @@ def _blocks(rng: Random, d_model: int, pools: Document) -> Document:
 
 def _dense(rng: Random) -> Document:
     block: Document = {"type": "dense", "hidden_dim": rng.randint(1, 50)}
-    _maybe(rng, block, "activation", lambda: rng.choice(["gelu", "relu2"]))
+    _maybe(rng, block, "activation", lambda: rng.choice(["geglu", "gelu", "relu2"]))
     _maybe(rng, block, "bias", lambda: True)
     return block
 
 
 def _moe(rng: Random) -> Document:
+    groups = {}
     experts = rng.randint(1, 9)
-    top_k = rng.randint(1, experts)
-    block: Document = {"type": "moe", "num_experts": experts, "top_k": top_k}
+    if rng.random() < 0.5:
+        count, size = rng.randint(3, 4), rng.randint(1, 3)
+        experts, groups = (
+            count * size,
+            {"num_groups": count, "top_groups": rng.randint(1, count - 1)},
+        )
+    reach = experts // groups.get("num_groups", 1) * groups.get("top_groups", 1)
+    top_k = rng.randint(1, reach)
+    block: Document = {"type": "moe", "num_experts": experts, "top_k": top_k, **groups}
     block["hidden_dim"] = rng.randint(1, 20)
-    _maybe(rng, block, "num_shared_experts", lambda: rng.randint(1, 3))
-    _maybe(rng, block, "activation", lambda: rng.choice(["gelu", "relu2"]))
+    _maybe(rng, block, "activation", lambda: rng.choice(["geglu", "gelu", "relu2"]))
     _maybe(rng, block, "scores", lambda: "sigmoid")
+    _maybe(rng, block, "routing_bias", lambda: True)
+    _maybe(rng, block, "routed_scale", lambda: rng.choice([0.5, 2.5]))
     if top_k > 1:
         _maybe(rng, block, "normalize_scores", lambda: True)
+    if rng.random() < 0.7:
+        key = rng.choice(["num_shared_experts", "shared_hidden_dim"])
+        block[key] = rng.randint(1, 3) if key == "num_shared_experts" else rng.randint(1, 40)
+        _maybe(rng, block, "shared_gate", lambda: True)
     return block
 
 

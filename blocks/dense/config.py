@@ -10,12 +10,12 @@ from archspec.blocks.base import BlockConfig, CostContext
 from archspec.quantities import Cost
 from archspec.schema import PositiveInt
 
-Activation = Literal["swiglu", "gelu", "relu2"]
+Activation = Literal["swiglu", "geglu", "gelu", "relu2"]
 
 
 def is_gated(activation: Activation) -> bool:
     """Tell whether the activation multiplies two projections of its input."""
-    return activation == "swiglu"
+    return activation in ("swiglu", "geglu")
 
 
 def num_matrices(activation: Activation) -> int:
@@ -26,20 +26,23 @@ def num_matrices(activation: Activation) -> int:
 def saved_widths(activation: Activation) -> int:
     """Count the vectors of width ``hidden_dim`` that autograd keeps per token.
 
-    Gated: gate, silu(gate), up and their product. GELU: its input and its output. ReLU²: relu(up)
-    and its square, which are all that either derivative needs.
+    Gated: gate, its activation, up and the product of the last two. GELU: its input and its output.
+    ReLU²: relu(up) and its square, which are all that either derivative needs.
     """
-    return {"swiglu": 4, "gelu": 2, "relu2": 2}[activation]
+    return {"swiglu": 4, "geglu": 4, "gelu": 2, "relu2": 2}[activation]
 
 
 class DenseConfig(BlockConfig):
-    """A feed-forward block: SwiGLU ``(silu(x W_g) * x W_u) W_d``, or plain GELU or ReLU²."""
+    """A feed-forward block: SwiGLU ``(silu(x W_g) * x W_u) W_d``, or plain GELU or ReLU².
+
+    GeGLU is SwiGLU with gelu in place of silu. Every gelu is the exact one.
+    """
 
     type: Literal["dense"] = "dense"
     hidden_dim: Annotated[PositiveInt, Field(description="Inner width, in elements.")]
     activation: Annotated[
         Activation,
-        Field(description="swiglu has three matrices; gelu and relu2 have two."),
+        Field(description="swiglu and geglu have three matrices; gelu and relu2 have two."),
     ] = "swiglu"
     bias: Annotated[bool, Field(description="Add a bias to every projection.")] = False
 

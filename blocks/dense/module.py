@@ -15,7 +15,7 @@ from archspec.initialisers import Constant, Initialiser, fan_in_normal
 def activate(up: Tensor, gate: Tensor | None, activation: Activation) -> Tensor:
     """Apply the activation to the inner vectors; only a gated one takes ``gate``."""
     if gate is not None:
-        return F.silu(gate) * up
+        return (F.silu(gate) if activation == "swiglu" else F.gelu(gate)) * up
     return F.gelu(up) if activation == "gelu" else F.relu(up).square()
 
 

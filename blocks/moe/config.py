@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from archspec.blocks.base import BlockConfig, CostContext, Fault, ModelScope
 from archspec.blocks.dense.config import Activation, num_matrices, saved_widths
 from archspec.quantities import Cost
-from archspec.schema import Count, PositiveInt
+from archspec.schema import Count, PositiveFloat, PositiveInt
 
 
 class MoeConfig(BlockConfig):
     """Token-choice mixture of experts: every token runs through its ``top_k`` best experts.
 
     No token is dropped. Shared experts see every token; together they are one dense block of width
-    ``num_shared_experts * hidden_dim``.
+    ``num_shared_experts * hidden_dim``, or ``shared_hidden_dim``.
     """
 
     type: Literal["moe"] = "moe"
@@ -25,9 +25,20 @@ class MoeConfig(BlockConfig):
     top_k: Annotated[PositiveInt, Field(description="Experts each token is sent to.")]
     hidden_dim: Annotated[PositiveInt, Field(description="Inner width of one expert, in elements.")]
     num_shared_experts: Annotated[Count, Field(description="Experts that see every token.")] = 0
+    shared_hidden_dim: Annotated[
+        PositiveInt | None,
+        Field(
+            description="Inner width of all that see every token, in elements, where it is no "
+            "multiple of hidden_dim; default num_shared_experts * hidden_dim."
+        ),
+    ] = None
+    shared_gate: Annotated[
+        bool,
+        Field(description="Multiply what the shared experts add by sigmoid(<w, x>)."),
+    ] = False
     activation: Annotated[
         Activation,
-        Field(description="swiglu has three matrices per expert; gelu and relu2 have two."),
+        Field(description="swiglu and geglu have three matrices per expert; gelu and relu2 two."),
     ] = "swiglu"
     scores: Annotated[
         Literal["softmax", "sigmoid"],
@@ -37,6 +48,47 @@ class MoeConfig(BlockConfig):
         bool,
         Field(description="Divide the chosen experts' weights by their sum (needs top_k > 1)."),
     ] = False
+    routed_scale: Annotated[
+        PositiveFloat,
+        Field(description="Factor on the chosen experts' weights, after any normalization."),
+    ] = 1.0
+    routing_bias: Annotated[
+        bool,
+        Field(
+            description="Add a bias per expert to the scores, for the choice alone and not for the "
+            "weights. It is stored and counted but has no gradient: balancing moves it."
+        ),
+    ] = False
+    num_groups: Annotated[
+        PositiveInt,
+        Field(description="Equal groups of neighbouring experts; see top_groups."),
+    ] = 1
+    top_groups: Annotated[
+        PositiveInt,
+        Field(
+            description="Groups from which a token may choose, those whose best top_k / top_groups "
+            "scores sum highest; fewer than num_groups unless that is 1."
+        ),
+    ] = 1
+
+    @model_validator(mode="before")
+    @classmethod
+    def _count_shared_experts(cls, value: Any) -> Any:
+        """Write a shared width of n experts as n experts, so that one design has one hash."""
+        if not isinstance(value, dict):
+            return value
+        shared, hidden_dim = value.get("shared_hidden_dim"), value.get("hidden_dim")
+        if type(shared) is not int or type(hidden_dim) is not int or hidden_dim < 1:
+            return value
+        if shared < 1 or shared % hidden_dim or value.get("num_shared_experts", 0) != 0:
+            return value
+        rest = {key: item for key, item in value.items() if key != "shared_hidden_dim"}
+        return {**rest, "num_shared_experts": shared // hidden_dim}
+
+    @property
+    def shared_width(self) -> int:
+        """Inner width of what every token runs through; 0 if nothing is shared."""
+        return self.shared_hidden_dim or self.num_shared_experts * self.hidden_dim
 
     def check(self, scope: ModelScope) -> Iterator[Fault]:
         """Yield the rules broken between the counts."""
@@ -52,26 +104,78 @@ class MoeConfig(BlockConfig):
                 "normalize_scores needs top_k >= 2, but top_k=1: the only weight would always be 1 "
                 "and the router would never learn; set normalize_scores: false",
             )
+        yield from self._check_shared()
+        yield from self._check_groups()
+
+    def _check_shared(self) -> Iterator[Fault]:
+        if self.num_shared_experts and self.shared_hidden_dim:
+            yield Fault(
+                ("shared_hidden_dim",),
+                "the shared width is given twice, by "
+                f"num_shared_experts={self.num_shared_experts} and "
+                f"shared_hidden_dim={self.shared_hidden_dim}; remove one",
+            )
+        if self.shared_gate and not self.shared_width:
+            yield Fault(
+                ("shared_gate",),
+                "shared_gate needs a shared expert, but there is none; give num_shared_experts or "
+                "shared_hidden_dim, or set shared_gate: false",
+            )
+
+    def _check_groups(self) -> Iterator[Fault]:
+        if self.num_experts % self.num_groups:
+            yield Fault(
+                ("num_groups",),
+                f"num_groups must divide num_experts, but num_experts={self.num_experts} and "
+                f"num_groups={self.num_groups}; use a divisor of {self.num_experts}",
+            )
+        elif self.num_groups == 1 and self.top_groups > 1:
+            yield Fault(
+                ("top_groups",),
+                f"top_groups={self.top_groups} needs groups, but num_groups=1; give num_groups or "
+                "remove top_groups",
+            )
+        elif 1 < self.num_groups <= self.top_groups:
+            yield Fault(
+                ("top_groups",),
+                f"top_groups < num_groups must hold, but top_groups={self.top_groups} and "
+                f"num_groups={self.num_groups}; lower top_groups, or remove both for no limit",
+            )
+        elif self.reach < self.top_k <= self.num_experts:
+            yield Fault(
+                ("top_groups",),
+                "top_k <= top_groups * num_experts / num_groups must hold, but "
+                f"top_k={self.top_k} and {self.top_groups} of {self.num_groups} groups have "
+                f"{self.reach} experts; raise top_groups or lower top_k",
+            )
+
+    @property
+    def reach(self) -> int:
+        """Experts among which a token chooses."""
+        return self.num_experts // self.num_groups * self.top_groups
 
     def size(self) -> str:
         """Say how large the block is, for a table column."""
         shared = f" + {self.num_shared_experts}" if self.num_shared_experts else ""
-        return f"{self.top_k}/{self.num_experts}{shared} x {self.hidden_dim}"
+        other = f", shared {self.shared_hidden_dim}" if self.shared_hidden_dim else ""
+        return f"{self.top_k}/{self.num_experts}{shared} x {self.hidden_dim}{other}"
 
     def cost(self, context: CostContext) -> Cost:
         """Price the block: router, all experts stored, ``top_k`` and the shared ones active.
 
-        Selection and dispatch count 0 FLOPs.
+        The routing bias counts as stored and active; it is added, at 0 FLOPs. Selection and
+        dispatch count 0 FLOPs.
         """
         d_model = context.scope.d_model
-        router = d_model * self.num_experts
-        expert = num_matrices(self.activation) * d_model * self.hidden_dim
-        shared = self.num_shared_experts * expert
-        active = router + self.top_k * expert + shared
+        matrices = num_matrices(self.activation)
+        expert = matrices * d_model * self.hidden_dim
+        shared = matrices * d_model * self.shared_width + d_model * self.shared_gate
+        always = d_model * self.num_experts + shared
+        bias = self.num_experts * self.routing_bias
         return Cost(
-            num_params=router + self.num_experts * expert + shared,
-            num_active_params=active,
-            flops_per_token=2 * active,
+            num_params=always + bias + self.num_experts * expert,
+            num_active_params=always + bias + self.top_k * expert,
+            flops_per_token=2 * (always + self.top_k * expert),
             activation_bytes_per_token=self._saved_bytes(context),
         )
 
@@ -79,13 +183,13 @@ class MoeConfig(BlockConfig):
         """Count what autograd keeps per token.
 
         The input; per choice the expert's input and output, its inner vectors and its weight; the
-        inner vectors of the shared experts. In fp32 the scores and their sum, and if normalized the
-        chosen ones and theirs. In int64, per choice, the expert and its place before and after
-        sorting.
+        inner vectors of the shared experts, and if gated their output and the gate. In fp32 the
+        scores and their sum, and if normalized the chosen ones and theirs. In int64, per choice,
+        the expert and its place before and after sorting.
         """
         d_model, element = context.scope.d_model, context.activation_element_bytes
-        inner = saved_widths(self.activation) * self.hidden_dim
-        choices = self.top_k * (2 * d_model + inner + 1)
+        widths = saved_widths(self.activation)
+        choices = self.top_k * (2 * d_model + widths * self.hidden_dim + 1)
         scores = self.num_experts + 1 + (self.top_k + 1) * self.normalize_scores
-        vectors = d_model + choices + self.num_shared_experts * inner
+        vectors = d_model + choices + widths * self.shared_width + (d_model + 1) * self.shared_gate
         return vectors * element + scores * max(4, element) + 3 * 8 * self.top_k

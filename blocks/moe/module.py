@@ -11,7 +11,13 @@ from archspec.blocks.dense.config import DenseConfig, is_gated
 from archspec.blocks.dense.module import DenseBlock, activate
 from archspec.blocks.module import Block, BuildContext, ForwardContext, Part, select_present
 from archspec.blocks.moe.config import MoeConfig
-from archspec.initialisers import Initialiser, fan_in_normal
+from archspec.blocks.moe.routing import (
+    balance_step,
+    choose_experts,
+    count_choices,
+    load_balance_loss,
+)
+from archspec.initialisers import Constant, Initialiser, fan_in_normal
 from archspec.kernels.grouped_matmul import grouped_matmul
 
 
@@ -56,33 +62,51 @@ class MoeBlock(Block):
 
     def __init__(self, config: MoeConfig, build: BuildContext) -> None:
         super().__init__()
+        d_model, width = build.scope.d_model, config.shared_width
+        shared = DenseConfig(hidden_dim=width, activation=config.activation) if width else None
         self.config = config
-        self.router = nn.Linear(build.scope.d_model, config.num_experts, bias=False)
-        self.experts = Experts(config, build)
-        shared_dim = config.num_shared_experts * config.hidden_dim
-        self.shared = (
-            DenseBlock(DenseConfig(hidden_dim=shared_dim, activation=config.activation), build)
-            if shared_dim
+        self.router = nn.Linear(d_model, config.num_experts, bias=False)
+        self.routing_bias = (
+            nn.Parameter(torch.empty(config.num_experts), requires_grad=False)
+            if config.routing_bias
             else None
         )
+        self.experts = Experts(config, build)
+        self.shared = None if shared is None else DenseBlock(shared, build)
+        self.shared_gate = nn.Linear(d_model, 1, bias=False) if config.shared_gate else None
 
     def initialisers(self) -> Mapping[str, Initialiser]:
-        """Start router outputs with variance 1."""
-        return {"router.weight": fan_in_normal(self.router.in_features)}
+        """Start outputs of router and gate with variance 1, and no expert with an advantage."""
+        start = fan_in_normal(self.router.in_features)
+        starts: dict[str, Initialiser] = {
+            "router.weight": start,
+            "shared_gate.weight": start,
+            "routing_bias": Constant(0.0),
+        }
+        return select_present(starts, self)
+
+    def balance(self, counts: Tensor, *, rate: float) -> None:
+        """Move the routing bias against the load of the last step; a training step calls it.
+
+        Args:
+            counts: [num_experts] choices of all ranks, as :class:`UsageRecorder` counts them.
+            rate: Size of the move.
+        """
+        assert self.routing_bias is not None, "balance moves a routing bias, which this block lacks"
+        self.routing_bias.add_(balance_step(counts, rate).to(self.routing_bias.dtype))
 
     def forward(self, x: Tensor, context: ForwardContext) -> Tensor:
         """See :class:`Block`; adds the loss ``load_balance`` to the context."""
         tokens = x.flatten(0, 1)  # [tokens, d_model]
         scores = self._scores(tokens)
-        weights, chosen = scores.topk(self.config.top_k)  # [tokens, top_k]
-        if self.config.normalize_scores:
-            weights = weights / weights.sum(-1, keepdim=True)
-        counts = _count(chosen, self.config.num_experts)
+        chosen = choose_experts(scores, self.routing_bias, self.config)  # [tokens, top_k]
+        counts = count_choices(chosen, self.config.num_experts)
         context.add_loss("load_balance", load_balance_loss(scores, counts))
         if context.usage is not None:
             context.usage.record(self.experts, chosen, self.config.num_experts)
-        result = self._run_experts(tokens, weights.to(x.dtype), chosen, counts).view_as(x)
-        return result if self.shared is None else result + self.shared(x, context)
+        weights = self._weights(scores, chosen).to(x.dtype)
+        result = self._run_experts(tokens, weights, chosen, counts).view_as(x)
+        return result if self.shared is None else result + self._run_shared(self.shared, x, context)
 
     def _scores(self, tokens: Tensor) -> Tensor:
         """Score every expert, [tokens, num_experts], at least in fp32."""
@@ -91,6 +115,20 @@ class MoeBlock(Block):
         if self.config.scores == "sigmoid":
             return torch.sigmoid(logits)
         return torch.softmax(logits, dim=-1)
+
+    def _weights(self, scores: Tensor, chosen: Tensor) -> Tensor:
+        """Return the weights of the chosen experts, [tokens, top_k]."""
+        weights = scores.gather(-1, chosen)
+        if self.config.normalize_scores:
+            weights = weights / weights.sum(-1, keepdim=True)
+        return weights * self.config.routed_scale
+
+    def _run_shared(self, shared: DenseBlock, x: Tensor, context: ForwardContext) -> Tensor:
+        """Run what every token runs through."""
+        result: Tensor = shared(x, context)
+        if self.shared_gate is None:
+            return result
+        return torch.sigmoid(self.shared_gate(x)) * result
 
     def _run_experts(
         self, tokens: Tensor, weights: Tensor, chosen: Tensor, counts: Tensor
@@ -110,26 +148,3 @@ class MoeBlock(Block):
         weighted = outputs * weights.flatten().index_select(0, order)[:, None]
         back: Tensor = weighted.index_select(0, places).view(count, top_k, -1)
         return back.sum(1)
-
-
-def load_balance_loss(scores: Tensor, counts: Tensor) -> Tensor:
-    """Return ``E * sum_i f_i P_i``, which is 1 when balanced.
-
-    Eq. 4 of Switch Transformers (Fedus et al., arXiv 2101.03961), with ``top_k`` choices a token.
-
-    ``f_i`` is the share of choices that fell on expert i, ``P_i`` its mean share of the scores;
-    only the latter has a gradient.
-
-    Args:
-        scores: [tokens, num_experts], not negative.
-        counts: [num_experts] choices.
-    """
-    shares = (scores / scores.sum(-1, keepdim=True)).mean(0)  # [num_experts]
-    choices = counts.to(shares.dtype)
-    return counts.numel() * (choices / choices.sum() * shares).sum()
-
-
-def _count(chosen: Tensor, num_experts: int) -> Tensor:
-    """Count the choices of each expert; unlike bincount the shape is known without the data."""
-    flat = chosen.flatten()
-    return flat.new_zeros(num_experts).scatter_add_(0, flat, torch.ones_like(flat))

@@ -14,12 +14,13 @@ class TestContract(BlockContract):
     cases: ClassVar = {
         "swiglu": DenseConfig(hidden_dim=51),
         "swiglu-bias": DenseConfig(hidden_dim=64, bias=True),
+        "geglu": DenseConfig(hidden_dim=33, activation="geglu"),
         "gelu": DenseConfig(hidden_dim=17, activation="gelu"),
         "relu2-bias": DenseConfig(hidden_dim=80, activation="relu2", bias=True),
     }
 
 
-@pytest.mark.parametrize("activation", ["swiglu", "gelu", "relu2"])
+@pytest.mark.parametrize("activation", ["swiglu", "geglu", "gelu", "relu2"])
 def test_is_its_formula(activation):
     block = build_rig(DenseConfig(hidden_dim=7, activation=activation, bias=True)).block
     weights = {
@@ -28,9 +29,9 @@ def test_is_its_formula(activation):
     block.load_state_dict(weights)
     x = random_input(1, 4)
     up = x @ weights["up.weight"].T + weights["up.bias"]
-    if activation == "swiglu":
+    if activation in ("swiglu", "geglu"):
         gate = x @ weights["gate.weight"].T + weights["gate.bias"]
-        inner = gate * torch.sigmoid(gate) * up
+        inner = (gate * torch.sigmoid(gate) if activation == "swiglu" else F.gelu(gate)) * up
     elif activation == "gelu":
         inner = F.gelu(up)
     else:

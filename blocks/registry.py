@@ -47,6 +47,10 @@ BLOCKS: Mapping[str, BlockKind] = {
         "archspec.blocks.shared_pool.config:SharedPoolConfig",
         "archspec.blocks.shared_pool.module:SharedPoolBlock",
     ),
+    "ngram": BlockKind(
+        "archspec.blocks.ngram.config:NgramConfig",
+        "archspec.blocks.ngram.module:NgramBlock",
+    ),
     "none": BlockKind(
         "archspec.blocks.none.config:NoneConfig",
         "archspec.blocks.none.module:NoneBlock",

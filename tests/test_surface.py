@@ -6,7 +6,7 @@ import archspec
 from archspec.blocks.registry import BLOCKS
 
 PUBLIC_NAMES = ["__version__", "compile", "load_model", "summarize"]
-BLOCK_KINDS = ["dense", "memory", "moe", "none", "shared_pool"]
+BLOCK_KINDS = ["dense", "memory", "moe", "ngram", "none", "shared_pool"]
 COMMANDS = ["check", "kinds", "schema", "search", "show", "summary", "train"]
 DOCUMENT_KEYS = {
     "model": [

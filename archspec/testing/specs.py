@@ -82,6 +82,7 @@ def _value_dim(rng: Random, d_model: int) -> int:
 def _blocks(rng: Random, d_model: int, pools: Document) -> Document:
     """Return templates of every kind that can be, in random order; each pool has a reader."""
     blocks = {"ffn": _dense(rng), "experts": _moe(rng), "empty": {"type": "none"}}
+    blocks["ngrams"] = _ngram(rng)
     table = _pool(rng, d_model)
     blocks["private"] = {"type": "memory", **table, **_lookup(rng, table["num_keys"])}
     for name, pool in pools.items():
@@ -101,28 +102,37 @@ def _dense(rng: Random) -> Document:
 
 
 def _moe(rng: Random) -> Document:
-    groups = {}
-    experts = rng.randint(1, 9)
-    if rng.random() < 0.5:
-        count, size = rng.randint(3, 4), rng.randint(1, 3)
-        experts, groups = (
-            count * size,
-            {"num_groups": count, "top_groups": rng.randint(1, count - 1)},
-        )
-    reach = experts // groups.get("num_groups", 1) * groups.get("top_groups", 1)
-    top_k = rng.randint(1, reach)
-    block: Document = {"type": "moe", "num_experts": experts, "top_k": top_k, **groups}
-    block["hidden_dim"] = rng.randint(1, 20)
+    block: Document = {"type": "moe", **_routes(rng), "hidden_dim": rng.randint(1, 20)}
     _maybe(rng, block, "activation", lambda: rng.choice(["geglu", "gelu", "relu2"]))
     _maybe(rng, block, "scores", lambda: "sigmoid")
     _maybe(rng, block, "routing_bias", lambda: True)
     _maybe(rng, block, "routed_scale", lambda: rng.choice([0.5, 2.5]))
-    if top_k > 1:
+    if block["top_k"] > 1:
         _maybe(rng, block, "normalize_scores", lambda: True)
     if rng.random() < 0.7:
         key = rng.choice(["num_shared_experts", "shared_hidden_dim"])
         block[key] = rng.randint(1, 3) if key == "num_shared_experts" else rng.randint(1, 40)
         _maybe(rng, block, "shared_gate", lambda: True)
+    return block
+
+
+def _routes(rng: Random) -> Document:
+    """Return how many experts there are and how many a token may choose."""
+    if rng.random() < 0.5:
+        experts = rng.randint(1, 9)
+        return {"num_experts": experts, "top_k": rng.randint(1, experts)}
+    groups, size = rng.randint(3, 4), rng.randint(1, 3)
+    chosen = rng.randint(1, groups - 1)
+    top_k = rng.randint(1, chosen * size)
+    counts = {"num_experts": groups * size, "top_k": top_k}
+    return {**counts, "num_groups": groups, "top_groups": chosen}
+
+
+def _ngram(rng: Random) -> Document:
+    block: Document = {"type": "ngram", "slots": rng.randint(1, 50), "row_dim": rng.randint(1, 9)}
+    _maybe(rng, block, "orders", lambda: sorted(rng.sample(range(1, 6), rng.randint(1, 3))))
+    _maybe(rng, block, "num_heads", lambda: rng.choice([1, 2, 3]))
+    _maybe(rng, block, "hash_seed", lambda: rng.randint(1, 9))
     return block
 
 

@@ -34,12 +34,14 @@ def _within_groups(ranked: Tensor, config: MoeConfig) -> Tensor:
     A group is worth the sum of its best ``top_k / top_groups`` scores, rounded up: of as many
     experts as a token takes from a group on average.
     """
-    groups = ranked.unflatten(-1, (config.num_groups, -1))  # [tokens, num_groups, group_size]
+    groups: Tensor = ranked.unflatten(
+        -1, (config.num_groups, -1)
+    )  # [tokens, num_groups, group_size]
     share = -(-config.top_k // config.top_groups)
     worth = groups.topk(share).values.sum(-1)  # [tokens, num_groups]
     chosen = worth.topk(config.top_groups).indices
     closed = torch.ones_like(worth, dtype=torch.bool).scatter_(-1, chosen, False)
-    return groups.masked_fill(closed[..., None], -torch.inf).flatten(-2)
+    return torch.masked_fill(groups, closed[..., None], -torch.inf).flatten(-2)
 
 
 def load_balance_loss(scores: Tensor, counts: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ import archspec
 from archspec.blocks.dense.config import DenseConfig
 from archspec.blocks.memory.config import MemoryConfig
 from archspec.blocks.moe.config import MoeConfig
+from archspec.blocks.ngram.config import NgramConfig
 from archspec.blocks.none.config import NoneConfig
 from archspec.blocks.pool.config import PoolConfig
 from archspec.blocks.registry import BLOCKS
@@ -29,6 +30,7 @@ KINDS = {
     "moe": MoeConfig,
     "memory": MemoryConfig,
     "shared_pool": SharedPoolConfig,
+    "ngram": NgramConfig,
     "none": NoneConfig,
 }
 

@@ -1,0 +1,1 @@
+"""N-gram: rows found by hashing the last few token ids."""

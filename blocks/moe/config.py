@@ -143,10 +143,11 @@ class MoeConfig(BlockConfig):
             )
         elif self.reach < self.top_k <= self.num_experts:
             yield Fault(
-                ("top_groups",),
+                ("top_k",),
                 "top_k <= top_groups * num_experts / num_groups must hold, but "
-                f"top_k={self.top_k} and {self.top_groups} of {self.num_groups} groups have "
-                f"{self.reach} experts; raise top_groups or lower top_k",
+                f"top_k={self.top_k} and top_groups={self.top_groups} of "
+                f"num_groups={self.num_groups} hold {self.reach} experts; lower top_k or raise "
+                "top_groups",
             )
 
     @property

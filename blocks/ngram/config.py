@@ -74,8 +74,8 @@ class NgramConfig(BlockConfig):
         if scope.vocab_size >= HASH_PRIME:
             yield Fault(
                 (),
-                f"vocab_size < {HASH_PRIME} must hold for hashing, but "
-                f"vocab_size={scope.vocab_size}; lower it",
+                f"hashing needs vocab_size < {HASH_PRIME}, but vocab_size={scope.vocab_size}; use "
+                "a smaller vocabulary",
             )
 
     def size(self) -> str:

@@ -31,8 +31,8 @@ class SharedPoolConfig(ProductKeyConfig):
             if self.expert != pool.expert:
                 yield Fault(
                     ("expert",),
-                    f"a pool's slots are what its readers take them for, but expert={self.expert} "
-                    f"and pools.{self.pool}.expert={pool.expert}; make them equal",
+                    "expert must be that of the pool, which decides what its slots hold, but "
+                    f"expert={self.expert} and pools.{self.pool}.expert={pool.expert}; change one",
                 )
 
     def size(self) -> str:

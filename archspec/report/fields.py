@@ -56,6 +56,8 @@ def _default(field: FieldInfo) -> str:
         return "its defaults"
     if value in ({}, [], ""):
         return "none"
+    if isinstance(value, tuple):
+        return str(list(value))
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
@@ -72,7 +74,7 @@ def type_words(annotation: Any) -> str:
         return type_words(arguments[0])
     if origin is typing.Literal:
         return " | ".join(map(str, arguments))
-    if origin is list:
+    if origin in (list, tuple):
         return f"list of {_bracketed(arguments[0])}"
     if origin is dict:
         key = "index" if arguments[0] is int else "name"

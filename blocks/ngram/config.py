@@ -32,12 +32,12 @@ class NgramConfig(BlockConfig):
     type: Literal["ngram"] = "ngram"
     orders: Annotated[
         tuple[Order, ...],
-        BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value),
         Field(
             min_length=1,
             description="Lengths of the n-grams, in tokens, ascending; the last token is the "
             "current one.",
         ),
+        BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value),
     ] = (2, 3)
     num_heads: Annotated[PositiveInt, Field(description="Hash functions per order.")] = 4
     slots: Annotated[

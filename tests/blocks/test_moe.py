@@ -283,3 +283,30 @@ def test_price_of_what_is_shared(changes, extra):
     own, whole = MoeConfig(**sizes).cost(context), MoeConfig(**sizes, **changes).cost(context)
     assert whole.num_params - own.num_params == extra
     assert whole.flops_per_token - own.flops_per_token == 2 * extra
+
+
+def test_deepseek_v3_has_the_total_of_its_released_weights():
+    """Everything but the experts by hand; 58 of 61 layers are MoE, each with 256 biases."""
+    d_model = 7168
+    config = MoeConfig(
+        num_experts=256,
+        top_k=8,
+        hidden_dim=2048,
+        num_shared_experts=1,
+        scores="sigmoid",
+        normalize_scores=True,
+        routed_scale=2.5,
+        routing_bias=True,
+        num_groups=8,
+        top_groups=4,
+    )
+    scope = dataclasses.replace(SCOPE, d_model=d_model, num_layers=61)
+    assert not list(config.check(scope))
+    experts = config.cost(CostContext(scope=scope, seq_len=1))
+    queries = d_model * 1536 + 1536 + 1536 * 128 * 192
+    keys_and_values = d_model * 576 + 512 + 512 * 128 * 256
+    attention = queries + keys_and_values + 128 * 128 * d_model
+    dense = 3 * d_model * 18432
+    rest = 2 * 129_280 * d_model + 61 * (attention + 2 * d_model) + d_model + 3 * dense
+    assert rest + 58 * experts.num_params == 671_026_419_200
+    assert rest + 58 * experts.num_active_params == 37_552_297_472

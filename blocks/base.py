@@ -10,11 +10,15 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from archspec.blocks.pool.config import PoolConfig
 from archspec.errors import Path
 from archspec.quantities import Cost
 from archspec.schema import Schema
+
+
+NormPosition = Literal["pre", "post", "both"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +29,8 @@ class ModelScope:
     num_layers: int
     vocab_size: int
     pools: Mapping[str, PoolConfig]
+    norm_position: NormPosition = "pre"
+    parallel: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +73,11 @@ class BlockConfig(Schema):
     def pool_name(self) -> str | None:
         """The pool this block reads, if any."""
         return None
+
+    @property
+    def is_identity(self) -> bool:
+        """Tell whether the block adds nothing; a layer of such blocks has no norm for them."""
+        return self.type == "none"
 
     @abstractmethod
     def size(self) -> str:

@@ -148,8 +148,8 @@ def cost_context(
 
 
 def frame_cost(layer: LayerSpec, context: CostContext) -> Cost:
-    """Price what a layer has whatever its blocks: attention and two norms."""
-    return layer.attention.cost(context) + norm_cost(context) * 2
+    """Price what a layer has beside its blocks: attention and norms."""
+    return layer.attention.cost(context) + norm_cost(context) * len(layer.norms(context.scope))
 
 
 def norm_cost(context: CostContext) -> Cost:

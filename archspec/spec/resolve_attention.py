@@ -13,6 +13,10 @@ from archspec.spec.tree import describe
 from archspec.spec.validate import Reporter
 
 _KEYS = frozenset(key for config in ATTENTIONS.values() for key in config.model_fields)
+_OTHER_NAMES = {
+    "mha": "multi-head attention is gqa without num_kv_heads",
+    "mqa": "multi-query attention is gqa with num_kv_heads: 1",
+}
 ONLY = ""  # the name of the template of a document that does not name any
 
 
@@ -80,8 +84,8 @@ class AttentionTemplates:
         kind = raw.get("type", DEFAULT_TYPE)
         if isinstance(kind, str) and kind in ATTENTIONS:
             return self._reporter.validate(ATTENTIONS[kind], raw, path)
+        way_out = _OTHER_NAMES.get(str(kind)) or suggest(kind, ATTENTIONS)
         self._reporter.report(
-            (*path, "type"),
-            f"unknown attention type {describe(kind)}; {suggest(kind, ATTENTIONS)}",
+            (*path, "type"), f"unknown attention type {describe(kind)}; {way_out}"
         )
         return None

@@ -16,7 +16,7 @@ from archspec.cost import summary
 from archspec.cost.verify import verify
 from archspec.spec.attention.registry import ATTENTIONS
 from archspec.spec.attention.rope import SCALINGS
-from archspec.spec.layers import Centered, PlacedAttention, PlacedLayers, Placement
+from archspec.spec.layers import Centered, PlacedAttention, PlacedLayers, Placement, Rule
 from archspec.spec.load import load_model
 from archspec.spec.model import ModelDocument
 from archspec.spec.resolve_attention import holds_templates
@@ -116,6 +116,8 @@ def _layer_forms(layers):
         return
     for attention in [layers["attention"]] if "attention" in layers else []:
         yield from _changed("layers.attention", PlacedAttention, attention)
+        for rule in attention.get("place", {}).values():
+            yield from _changed("place", Rule, rule)
     yield from _changed("layers", PlacedLayers, layers)
     for rule in layers.get("place", {}).values():
         if isinstance(rule, list):

@@ -17,7 +17,6 @@ from archspec.errors import Path
 from archspec.quantities import Cost
 from archspec.schema import Schema
 
-
 NormPosition = Literal["pre", "post", "both"]
 
 

@@ -25,8 +25,8 @@ def reference_pages() -> dict[str, str]:
             "Blocks",
             "The entries of `blocks` in a [model](model.md), by `type`. A whole number may be a "
             "map `{from: 2048, to: 8192, round_to: 256}` instead: the size then goes evenly from "
-            "one to the other over the layers in which the template stands, between them rounded to "
-            "the nearest multiple of `round_to` (default 1).",
+            "one to the other over the layers in which the template stands, between them rounded "
+            "to the nearest multiple of `round_to` (default 1).",
             {name: config_class(name) for name in BLOCKS},
         ),
         "attention.md": _types_page(

@@ -34,11 +34,13 @@ def spec_hash(spec: ModelSpec) -> str:
     """
     document = _document(spec, canonical=True, defaults=False)
     del document["name"]
-    for key, field in ModelDocument.model_fields.items():
-        if not field.is_required() and key in document:
-            if document[key] == field.get_default(call_default_factory=True):
-                del document[key]
-    text = json.dumps(document, sort_keys=True, separators=(",", ":"))
+    fields = ModelDocument.model_fields
+    kept = {
+        key: value
+        for key, value in document.items()
+        if fields[key].is_required() or value != fields[key].get_default(call_default_factory=True)
+    }
+    text = json.dumps(kept, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 
 

@@ -43,7 +43,7 @@ class BlockTemplates:
         self._changed: dict[Path, _Declared] = {}
         self._ranks: dict[Path, dict[int, int]] = {}  # the layers of each declaration, in order
         self._sized: dict[tuple[Path, tuple[int, ...]], BlockConfig] = {}
-        for name, value in raw.items():
+        for name in raw:
             declared = self._declare(name, {}, ("blocks", name))
             if declared is not None:
                 self._templates[name] = declared

@@ -30,7 +30,7 @@ def build(config, dtype=torch.float64):
     with torch.no_grad():  # biases and norms start where they do nothing
         for index, parameter in enumerate(module.parameters()):
             if parameter.dim() == 1:
-                parameter += torch.linspace(-0.5, 0.7 + index, len(parameter), dtype=dtype)
+                parameter.add_(torch.linspace(-0.5, 0.7 + index, len(parameter), dtype=dtype))
     return module
 
 
@@ -185,7 +185,7 @@ def test_llama_3_1_frequencies():
     assert ratio[0] == 1
     assert ratio[-1].item() == pytest.approx(1 / 8)
     assert (ratio.diff() <= 1e-12).all()
-    # Pair i turns 8192 / (2 pi 5e5 ** (i / 64)) times: more than 4 up to i = 28, under 1 from 35 on.
+    # Pair i turns 8192 / (2 pi 5e5 ** (i / 64)) times: over 4 up to i = 28, under 1 from 35 on.
     assert (ratio[:29] == 1).all()
     assert (ratio[35:] - 1 / 8).abs().max() < 1e-12
     assert ((ratio[29:35] > 1 / 8) & (ratio[29:35] < 1)).all()

@@ -32,7 +32,7 @@ def model_of(*, attention=None, layers=("ffn",), **keys):
     with torch.no_grad():  # norms start where they only divide
         for index, parameter in enumerate(model.parameters()):
             if parameter.dim() == 1:
-                parameter += torch.linspace(-0.3, 0.2 * index, len(parameter))
+                parameter.add_(torch.linspace(-0.3, 0.2 * index, len(parameter)))
     return model
 
 

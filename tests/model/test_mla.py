@@ -34,7 +34,7 @@ def build(config, dtype=torch.float64):
     with torch.no_grad():
         for parameter in module.parameters():
             if parameter.dim() == 1:
-                parameter += torch.linspace(-0.5, 0.7, len(parameter), dtype=dtype)
+                parameter.add_(torch.linspace(-0.5, 0.7, len(parameter), dtype=dtype))
     return module
 
 

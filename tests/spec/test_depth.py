@@ -10,6 +10,7 @@ from archspec.cost.summary import summarize
 from archspec.spec.depth import DepthRange
 from archspec.spec.dump import spec_hash, to_yaml
 from archspec.spec.load import load_model
+from archspec.spec.search import LayerChoices, check_layers
 from archspec.testing.specs import load_document
 
 BASE = {
@@ -120,3 +121,11 @@ def test_the_summary_shows_each_size():
     spec = load_document({**BASE, "blocks": {"ffn": graded(8, 16)}, "layers": layers})
     found = [layer.blocks[0][1].size() for layer in summarize(spec).layers]
     assert found == ["8", "12", "16"]
+
+
+def test_it_is_no_choice_of_a_search():
+    layers = {"num_layers": 3, "default": "ffn"}
+    base = load_document({**BASE, "blocks": {"ffn": graded(8, 16)}, "layers": layers})
+    found = list(check_layers(LayerChoices(choices=["ffn"]), base))
+    assert [path for path, _ in found] == [("choices", 0)]
+    assert "sizes that change over depth" in found[0][1]

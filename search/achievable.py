@@ -55,11 +55,12 @@ def _keeps(allowed: FeasibleSpace, bound: Bound, design: Design) -> bool:
 
 def _sentence(allowed: FeasibleSpace, bound: Bound, design: Design) -> str:
     value = allowed.prices(design)[bound.quantity]
-    extreme, way = ("least", "raise it") if bound.side == "max" else ("most", "lower it")
+    least = bound.side == "max"
+    extreme, way = ("least", "raise it to at least") if least else ("most", "lower it to at most")
     return (
         f"budgets.{bound.quantity}.{bound.side}: no design has {bound}; the {extreme} any design "
         f"reaches is {exact_amount(bound.quantity, value)}, by "
-        f"{Drawing(allowed.space).words(design)}; {way} or change the choices"
+        f"{Drawing(allowed.space).words(design)}; {way} that or change the choices"
     )
 
 

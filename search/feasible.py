@@ -57,6 +57,11 @@ class FeasibleSpace:
             for design in self.select(layers, sizes)
         )
 
+    @functools.cached_property
+    def listed_arrays(self) -> tuple[Ints, Ints]:
+        """``listed`` as arrays, [N, L] and [N, P]; a space too large to list has none."""
+        return self.space.arrays(self.listed or ())
+
     def select(self, layers: Ints, sizes: Ints) -> list[Design]:
         """Return the members among designs given as arrays."""
         kept = self.admits(layers, sizes)

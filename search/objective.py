@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -56,7 +57,10 @@ class TrainingObjective:
 
     def __call__(self, spec: ModelSpec, seed: int) -> Outcome:
         """Train with every seed, here and now."""
-        from archspec.train.loop import train  # imports torch
+        # Where cores are shared, threads that spin while they wait make a training several times
+        # slower; OpenMP reads this once, so it must be said before torch is imported.
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+        from archspec.train.loop import train
 
         began = time.perf_counter()
         runs = [

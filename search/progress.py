@@ -25,6 +25,7 @@ def describe_space(allowed: FeasibleSpace) -> tuple[SpaceResult, tuple[BudgetRes
         num_priced=counted.num_priced,
         num_feasible=counted.num_feasible,
         num_layers=len(allowed.space.choices),
+        pools=allowed.space.pools,
         legend=Drawing(allowed.space).legend,
     )
     budgets = tuple(

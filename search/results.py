@@ -7,15 +7,19 @@ import math
 from collections.abc import Sequence
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import BaseModel, ConfigDict, Field
 from scipy.stats import spearmanr
-
-from archspec.schema import Schema
 
 SEARCHED = "search"
 
 
-class DesignResult(Schema):
+class _Result(BaseModel):
+    """A value that survives the way through JSON."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DesignResult(_Result):
     """One design that was trained.
 
     Attributes:
@@ -62,7 +66,7 @@ class DesignResult(Schema):
         return self.source != SEARCHED
 
 
-class BudgetResult(Schema):
+class BudgetResult(_Result):
     """A budget, and how many designs it rejects by itself."""
 
     quantity: str
@@ -71,13 +75,14 @@ class BudgetResult(Schema):
     rejected: Annotated[float, Field(description="Share of all designs, 0 to 1.")]
 
 
-class SpaceResult(Schema):
+class SpaceResult(_Result):
     """The size of the space, before and after the budgets."""
 
     num_designs: Annotated[int, Field(description="Different designs, budgets aside.")]
     num_priced: Annotated[int, Field(description="How many were priced: all, or a sample.")]
     num_feasible: Annotated[int, Field(description="How many of those fit every budget.")]
     num_layers: int
+    pools: Annotated[dict[str, tuple[int, ...]], Field(description="num_keys a pool may have.")]
     legend: Annotated[str, Field(description="What the letters of placements stand for.")]
 
     @property
@@ -91,7 +96,7 @@ class SpaceResult(Schema):
         return self.num_feasible / self.num_priced
 
 
-class SearchResults(Schema):
+class SearchResults(_Result):
     """Everything that a finished search has to say.
 
     Attributes:
@@ -130,7 +135,7 @@ class SearchResults(Schema):
         return tuple(design for design in self.designs if design.is_hand_design)
 
 
-class Agreement(Schema):
+class Agreement(_Result):
     """How well two rankings of the same designs agree.
 
     Attributes:

@@ -113,11 +113,22 @@ def resume_search(
         return session.run()
 
 
-def finished_results(out: Path) -> SearchResults | None:
-    """Return the results of a search that ran to its end, None if it did not."""
+def finished_results(
+    out: Path, *, given: SearchSpec | None = None, trials: int | None = None
+) -> SearchResults | None:
+    """Return the results of a search that ran to its end, None if it did not.
+
+    Args:
+        out: The run directory.
+        given: As for ``resume_search``.
+        trials: None is returned if the search ended with another number of trials.
+    """
     spec, _ = load_run(out)
+    if given is not None:
+        check_same_run(out, given, spec)
     results = read_results(out)
-    return results if results is not None and results.trials == spec.trials else None
+    wanted = spec.trials if trials is None else trials
+    return results if results is not None and results.trials == wanted else None
 
 
 @contextmanager
@@ -172,12 +183,13 @@ class _Session:
 
     def _run_trial(self) -> None:
         study, space = self._trials.study, self._allowed.space
+        trial = study.ask()
         try:
-            trial = study.ask()
+            design = suggest(space, trial)
         except SpaceExhaustedError:
+            study.tell(trial, state=TrialState.FAIL)
             self._exhausted = True
             return
-        design = suggest(space, trial)
         if design not in self._allowed:  # somebody else enqueued it
             study.tell(trial, state=TrialState.FAIL)
             return

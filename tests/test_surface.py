@@ -9,7 +9,7 @@ from archspec.spec.attention.registry import ATTENTIONS
 PUBLIC_NAMES = ["__version__", "compile", "load_model", "summarize"]
 BLOCK_KINDS = ["dense", "memory", "moe", "shared_pool"]
 ATTENTION_TYPES = ["gqa", "mla", "none"]
-COMMANDS = ["check", "kinds", "search", "show", "summary", "train"]
+COMMANDS = ["check", "kinds", "schema", "search", "show", "summary", "train"]
 DOCUMENT_KEYS = {
     "model": [
         "archspec",

@@ -38,9 +38,8 @@ def add_parser(commands: Subparsers) -> None:
     parser.add_argument("--seed", type=int, metavar="N", help="instead of the train document's")
     parser.add_argument(
         "--device",
-        default="cpu",
         metavar="DEVICE",
-        help="cpu, cuda or cuda:N (default: cpu)",
+        help="cpu, cuda or cuda:N (default: cpu, or the device of the run that goes on)",
     )
     add_json(parser)
 
@@ -57,9 +56,10 @@ def run(arguments: argparse.Namespace) -> int:
 
     out = Path(arguments.resume or arguments.out)
     if arguments.resume:
-        spec, settings = load_run(out)
+        record = load_run(out)
+        spec, settings, device = record.spec, record.train, record.device
     else:
-        spec, settings = load_model(arguments.spec), load_train(arguments.train)
+        spec, settings, device = load_model(arguments.spec), load_train(arguments.train), "cpu"
     view = TrainingView(Console(stderr=True, highlight=False))
     try:
         result = train(
@@ -68,7 +68,7 @@ def run(arguments: argparse.Namespace) -> int:
             out=out,
             resume=bool(arguments.resume),
             seed=arguments.seed,
-            device=arguments.device,
+            device=arguments.device or device,
             listener=view,
         )
     finally:

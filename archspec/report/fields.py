@@ -79,7 +79,7 @@ def type_words(annotation: Any) -> str:
         return f"map of {key} to {_bracketed(arguments[1])}"
     if origin in (typing.Union, types.UnionType):
         return " | ".join(dict.fromkeys(map(type_words, arguments)))
-    return _NAMES.get(annotation) or getattr(annotation, "__name__", str(annotation))
+    return _NAMES[annotation] if annotation in _NAMES else str(annotation.__name__)
 
 
 def _bracketed(annotation: Any) -> str:

@@ -63,14 +63,15 @@ class TrainingView(Listener):
             self._last_line = time.monotonic()
             left = (self._start.num_steps - event.step) * self._step_seconds
             counts = f"step {event.step}/{self._start.num_steps}"
-            self._console.print(f"{counts}  {self._status()}  {format_seconds(left)} left")
+            line = f"{counts}  {self._status()}  {format_seconds(left)} left"
+            self._console.print(line, soft_wrap=True)
 
     def on_evaluation(self, event: Evaluation) -> None:
         """Print the metrics of an evaluation on the way."""
         assert self._start is not None, "an evaluation before the start"
         if event.step < self._start.num_steps:
             metrics = "  ".join(f"{name} {value:.4g}" for name, value in event.metrics.items())
-            self._console.print(f"step {event.step}  {metrics}")
+            self._console.print(f"step {event.step}  {metrics}", soft_wrap=True)
 
     def on_saved(self, event: Saved) -> None:
         """Say nothing: the end tells where the run is."""
@@ -107,7 +108,7 @@ def _meanings(result: TrainResult, train: TrainSpec) -> Iterator[tuple[str, str]
             known, guessed = result.metrics[f"{name}.accuracy"], result.metrics[f"{name}.chance"]
             yield (
                 f"{name}.accuracy",
-                f"recalls {known:.0%} of {source.num_facts:,} facts; guessing would give "
+                f"recalls {known:.1%} of {source.num_facts:,} facts; guessing would give "
                 f"{guessed:.1%}",
             )
             yield f"{name}.nll", f"nats per fact; guessing would give {-math.log(guessed):.2f}"

@@ -62,14 +62,13 @@ def _plain_schema(kind: str) -> Json:
         schema["properties"]["blocks"]["additionalProperties"] = _one_of(blocks, schema["$defs"])
         attentions = _one_of(ATTENTIONS, schema["$defs"], default=DEFAULT_TYPE)
         templates = {"type": "object", "minProperties": 1, "additionalProperties": attentions}
-        attention = schema["properties"]["attention"]
-        description = attention["description"]
         schema["properties"]["attention"] = {
-            "description": description,
+            "description": schema["properties"]["attention"]["description"],
             "anyOf": [attentions, templates],
         }
         _define(DepthRange, schema["$defs"])
-    return _tidy(schema)
+    tidy: Json = _tidy(schema)
+    return tidy
 
 
 def _one_of(

@@ -82,7 +82,7 @@ def read_document(path: AnyPath, wanted: str | None, overrides: Sequence[str] = 
     kind, version = root.at(("kind",)), root.at(("archspec",))
     if kind is None:
         reporter.report((), f"required key 'kind' is missing; {suggest('', DOCUMENTS)}")
-    elif kind.value not in DOCUMENTS:
+    elif not isinstance(kind.value, str) or kind.value not in DOCUMENTS:
         message = f"unknown kind {describe(kind.plain())}; {suggest(kind.value, DOCUMENTS)}"
         reporter.report(("kind",), message)
     elif wanted is not None and kind.value != wanted:

@@ -43,7 +43,14 @@ def list_checkpoints(folder: Path) -> list[Path]:
     if not folder.is_dir():
         return []
     found = [path for path in folder.iterdir() if _NAME.fullmatch(path.name) and path.is_dir()]
-    return sorted(found, key=_step_of)
+    return sorted(found, key=step_of)
+
+
+def step_of(path: Path) -> int:
+    """Return the step of a checkpoint from its name."""
+    match = _NAME.fullmatch(path.name)
+    assert match is not None, f"{path} is not named like a checkpoint"
+    return int(match[1])
 
 
 def save_checkpoint(folder: Path, state: State, *, step: int, keep: int) -> Path:
@@ -95,12 +102,6 @@ def load_checkpoint(path: Path, state: State) -> int:
     state.optimizer.load_state_dict({"state": by_index, "param_groups": layout})
     step: int = head["step"]
     return step
-
-
-def _step_of(path: Path) -> int:
-    match = _NAME.fullmatch(path.name)
-    assert match is not None, f"{path} is not named like a checkpoint"
-    return int(match[1])
 
 
 def _on_cpu(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

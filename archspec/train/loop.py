@@ -9,24 +9,30 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from archspec.compiler.compile import compile
-from archspec.errors import ArchspecError, DivergedError, RunError, suggest
+from archspec.errors import DivergedError, RunError
 from archspec.spec.model import ModelSpec
 from archspec.spec.train import TrainSpec
-from archspec.train.checkpoint import State, list_checkpoints, load_checkpoint, save_checkpoint
+from archspec.train.checkpoint import (
+    State,
+    list_checkpoints,
+    load_checkpoint,
+    save_checkpoint,
+    step_of,
+)
 from archspec.train.data.mixture import Mixture
-from archspec.train.data.source import Rows
-from archspec.train.evaluate import as_context, counted_nll, evaluate, split_rows
+from archspec.train.evaluate import evaluate
 from archspec.train.events import Evaluation, Listener, Saved, Start, Step, TrainResult
 from archspec.train.files import sweep
+from archspec.train.gradient import accumulate_gradient
 from archspec.train.interrupt import StopRequest, stop_on_signals
 from archspec.train.optimizer import build_optimizer, set_lr_share
 from archspec.train.run_directory import (
     CHECKPOINTS,
     METRICS,
     MetricsLog,
+    check_absent,
     check_same_run,
     create_run,
     lock_run,
@@ -70,13 +76,16 @@ def train(
     """
     if seed is not None:
         train = train.model_copy(update={"seed": seed})
+    if out is not None and not resume:
+        check_absent(out)
+    mixture = Mixture(train, spec)
+    if out is not None and resume:
+        check_same_run(out, spec, train, mixture.hashes())
+    run = _Run(spec, train, mixture, device, listener or Listener())
     if out is None:
-        return _Run(spec, train, device, listener or Listener()).run(StopRequest())
-    if resume:
-        check_same_run(out, spec, train)
-    run = _Run(spec, train, device, listener or Listener())
+        return run.run(StopRequest())
     if not resume:
-        create_run(out, spec, train, device=device, hashes=run.mixture.hashes())
+        create_run(out, spec, train, device=device, hashes=mixture.hashes())
     with lock_run(out), stop_on_signals() as stop, run.within(out):
         return run.run(stop)
 
@@ -84,9 +93,16 @@ def train(
 class _Run:
     """One session of a run: the model, its optimizer, its data and where it stands."""
 
-    def __init__(self, spec: ModelSpec, train: TrainSpec, device: str, listener: Listener) -> None:
+    def __init__(
+        self,
+        spec: ModelSpec,
+        train: TrainSpec,
+        mixture: Mixture,
+        device: str,
+        listener: Listener,
+    ) -> None:
         _check_device(device)
-        self.mixture = Mixture(train, spec)
+        self._mixture = mixture
         self._train = train
         self._device = device
         self._listener = listener
@@ -154,7 +170,9 @@ class _Run:
             total=train.num_steps * train.batch_tokens,
         )
         set_lr_share(optimizer, share)
-        loss, auxiliary = self._accumulate(self.mixture.batch(self._step))
+        loss, auxiliary = accumulate_gradient(
+            self._state.model, self._mixture.batch(self._step), train, device=self._device
+        )
         limit = train.optimizer.clip_norm or math.inf
         norm = torch.nn.utils.clip_grad_norm_(self._state.model.parameters(), limit).item()
         self._check_finite(number, loss, norm)
@@ -176,51 +194,25 @@ class _Run:
             self._log.write_step(step)
         self._listener.on_step(step)
 
-    def _accumulate(self, rows: Rows) -> tuple[float, dict[str, float]]:
-        """Add up the gradient of a batch over its micro-batches; return its losses."""
-        targets = int(rows.counted.sum())
-        total = torch.zeros((), device=self._device)
-        auxiliary: dict[str, Tensor] = {}
-        for part in split_rows(rows, self._train.micro_tokens):
-            share = len(part) / len(rows)
-            context = as_context(part, self._device)
-            logits = self._state.model(context.token_ids, context)
-            loss = counted_nll(logits, part)[2].sum() / targets
-            total += loss.detach()
-            for name, values in context.losses.items():
-                mean = torch.stack(values).mean() * share
-                auxiliary.setdefault(name, torch.zeros_like(total)).add_(mean.detach())
-                loss = loss + self._coefficient(name) * len(values) * mean
-            loss.backward()
-        return total.item(), {name: value.item() for name, value in auxiliary.items()}
-
-    def _coefficient(self, name: str) -> float:
-        known = self._train.losses.coefficients()
-        if name not in known:
-            raise ArchspecError(
-                f"a block adds the loss {name!r}, but the train document's `losses` has no "
-                f"coefficient for it; {suggest(name, known)}"
-            )
-        return known[name]
-
     def _check_finite(self, step: int, loss: float, norm: float) -> None:
         for what, value in (("loss", loss), ("gradient norm", norm)):
             if not math.isfinite(value):
-                saved = (
-                    f"the last good checkpoint is {self._saved}"
-                    if self._saved
-                    else ("no checkpoint was saved before")
-                )
                 raise DivergedError(
                     f"training diverged: the {what} is {value} at step {step} of "
-                    f"{self._train.num_steps}; {saved}; lower optimizer.lr or "
+                    f"{self._train.num_steps}; {self._last_good()}; lower optimizer.lr or "
                     "optimizer.tables.lr_multiplier, or lengthen schedule.warmup_tokens"
                 )
+
+    def _last_good(self) -> str:
+        """Name the last checkpoint that has done a step since: the state now is beyond repair."""
+        saved = [] if self._out is None else list_checkpoints(self._out / CHECKPOINTS)
+        good = [path for path in saved if step_of(path) < self._step]
+        return f"the last good checkpoint is {good[-1]}" if good else "no good checkpoint was saved"
 
     def _evaluate(self) -> None:
         metrics = evaluate(
             self._state.model,
-            self.mixture,
+            self._mixture,
             micro_tokens=self._train.micro_tokens,
             device=self._device,
         )

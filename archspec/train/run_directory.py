@@ -27,20 +27,25 @@ from archspec.spec.model import ModelSpec
 from archspec.spec.train import TrainSpec
 from archspec.train.difference import describe_difference, inline_layers
 from archspec.train.events import Evaluation, Step
-from archspec.train.files import new_directory, replace_text, sync
+from archspec.train.files import new_directory, read_json, replace_text, sync
 
 SPEC, TRAIN, METADATA = "spec.yaml", "train.yaml", "metadata.json"
 METRICS, CHECKPOINTS = "metrics.jsonl", "checkpoints"
+
+
+def check_absent(out: Path) -> None:
+    """Check that nothing is there yet. Raises RunError."""
+    if out.exists():
+        raise RunError(
+            f"{out}: already exists; go on with it by --resume {out}, or choose another --out"
+        )
 
 
 def create_run(
     out: Path, spec: ModelSpec, train: TrainSpec, *, device: str, hashes: Mapping[str, str]
 ) -> None:
     """Make a run directory, complete or not at all. Raises RunError if ``out`` exists."""
-    if out.exists():
-        raise RunError(
-            f"{out}: already exists; go on with it by --resume {out}, or choose another --out"
-        )
+    check_absent(out)
     metadata = {
         "spec_hash": spec_hash(spec),
         "seed": train.seed,
@@ -62,29 +67,57 @@ def create_run(
         raise RunError(f"{out}: the run directory cannot be made: {error}") from None
 
 
-def load_run(out: Path) -> tuple[ModelSpec, TrainSpec]:
-    """Read back what a run was asked to do. Raises RunError if ``out`` is no run directory."""
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class RunRecord:
+    """What a run was asked to do, and on what data.
+
+    Attributes:
+        hashes: The sha256 of each source's data by name.
+    """
+
+    spec: ModelSpec
+    train: TrainSpec
+    device: str
+    hashes: Mapping[str, str]
+
+
+def load_run(out: Path) -> RunRecord:
+    """Read back what a run is. Raises RunError if ``out`` is no run directory."""
     for name in (SPEC, TRAIN, METADATA):
         if not (out / name).is_file():
             raise RunError(
                 f"{out}: not a run directory, it has no {name}; start a run with --out {out}"
             )
-    return load_model(out / SPEC), load_train(out / TRAIN)
+    metadata = read_json(out / METADATA)
+    try:
+        device, hashes = str(metadata["device"]), dict(metadata["data_sha256"])
+    except (KeyError, TypeError, ValueError):
+        raise RunError(f"{out / METADATA}: is damaged: no device or no hashes inside") from None
+    return RunRecord(
+        spec=load_model(out / SPEC), train=load_train(out / TRAIN), device=device, hashes=hashes
+    )
 
 
-def check_same_run(out: Path, spec: ModelSpec, train: TrainSpec) -> None:
-    """Check that a run directory was made for this spec and train document. Raises RunError."""
-    old_spec, old_train = load_run(out)
-    if spec_hash(old_spec) != spec_hash(spec):
+def check_same_run(out: Path, spec: ModelSpec, train: TrainSpec, hashes: Mapping[str, str]) -> None:
+    """Check that a run directory was made for this spec, training and data. Raises RunError."""
+    run = load_run(out)
+    if spec_hash(run.spec) != spec_hash(spec):
         difference = describe_difference(
             inline_layers(to_document(spec, canonical=True)),
-            inline_layers(to_document(old_spec, canonical=True)),
+            inline_layers(to_document(run.spec, canonical=True)),
         )
         raise RunError(f"{out}: the run is of another spec: {difference}; resume it with its own")
-    difference = describe_difference(train.model_dump(), old_train.model_dump())
+    difference = describe_difference(train.model_dump(), run.train.model_dump())
     if difference:
         raise RunError(
             f"{out}: the run has other training settings: {difference}; resume it with its own"
+        )
+    changed = [name for name, digest in hashes.items() if run.hashes.get(name) != digest]
+    if changed:
+        raise RunError(
+            f"{out}: the data of {', '.join(changed)} changed since the run began, so it cannot go "
+            "on as it would have; restore the data (pydoc differs by Python version) or start a "
+            "new run"
         )
 
 

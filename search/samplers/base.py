@@ -50,9 +50,10 @@ class History:
 class PlacementSampler(BaseSampler):
     """Proposes designs of a space that keep to its bounds and that the study has not seen.
 
-    In the order of a trial's life: ``infer_relative_search_space`` names the parameters,
-    ``sample_relative`` reads the study and calls ``propose``, and ``Trial.suggest_categorical``
-    gives the values out. Parameters that are none of the space's are drawn at random. The random
+    In the order of a trial's life: ``infer_relative_search_space`` names the parameters; at the
+    first ``Trial.suggest_categorical`` of one of them
+    ``sample_relative`` reads the study and calls ``propose``, and that and all further suggestions
+    give the values out. Parameters that are none of the space's are drawn at random. The random
     numbers depend on (seed, number of the trial) alone, so a study that is resumed goes on with
     other suggestions than it began with.
 
@@ -87,8 +88,8 @@ class PlacementSampler(BaseSampler):
         """Return the parameters of the next design; nothing for a trial that was enqueued.
 
         Raises:
-            SpaceExhaustedError: If no design is left; the trial is failed first, so that it does
-                not stay behind as running.
+            SpaceExhaustedError: If no design is left. ``study.optimize`` fails the trial and passes
+                the error on; whoever asks and tells, tells that it failed.
         """
         if len(study.directions) > 1:
             raise ValueError(
@@ -100,7 +101,6 @@ class PlacementSampler(BaseSampler):
         rng = np.random.default_rng([self.seed, trial.number])
         design = self.propose(self._history(study, trial), rng)
         if design is None:
-            study.tell(trial.number, state=TrialState.FAIL)
             raise SpaceExhaustedError("every design that keeps to the budgets has been proposed")
         return to_params(self.allowed.space, design)
 

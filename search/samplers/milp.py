@@ -49,6 +49,15 @@ class MilpPlacementSampler(PlacementSampler):
         return found or self._optimum(surrogate.draw(rng), history)
 
     def _optimum(self, guess: Guess, history: History) -> Design | None:
+        """Return the new design that the guess likes best, None if none is left.
+
+        A space that is listed needs no program: every design is guessed.
+        """
+        listed = self.allowed.listed
+        if listed is not None:
+            losses = guess.losses(*self.allowed.listed_arrays, self.allowed.space.reads)
+            order = (listed[i] for i in np.argsort(losses, kind="stable"))
+            return next((design for design in order if design not in history.taken), None)
         program = self.allowed.program
         objective = program.scores(guess.layers, guess.pools)
         return program.best(objective, excluded=history.taken, gap=1e-3)

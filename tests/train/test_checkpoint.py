@@ -120,7 +120,7 @@ def test_a_full_disk_is_a_clear_error(tmp_path, state, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("archspec.train.checkpoint.save_file", full)
-    with pytest.raises(RunError, match="step_000002: .*No space left.*earlier ones are intact"):
+    with pytest.raises(RunError, match=r"step_000002: .*No space left.*earlier ones are intact"):
         save_checkpoint(tmp_path, state, step=2, keep=1)
     assert [path.name for path in tmp_path.iterdir()] == ["step_000001"]
 

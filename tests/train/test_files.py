@@ -20,9 +20,13 @@ def test_a_directory_appears_when_it_is_complete(tmp_path):
 
 
 def test_a_failure_leaves_nothing(tmp_path):
-    with pytest.raises(ZeroDivisionError), new_directory(tmp_path / "run") as draft:
-        (draft / "file").touch()
-        raise ZeroDivisionError
+    def fail():
+        with new_directory(tmp_path / "run") as draft:
+            (draft / "file").touch()
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
     assert list(tmp_path.iterdir()) == []
 
 

@@ -5,7 +5,7 @@ from archspec.train.vocabulary import BOS, EOS, FIRST_ENTITY, NUM_BYTES, PAD, ch
 
 
 def test_tokens_do_not_overlap():
-    assert NUM_BYTES <= min(BOS, EOS, PAD)
+    assert min(BOS, EOS, PAD) >= NUM_BYTES
     assert max(BOS, EOS, PAD) < FIRST_ENTITY == 272
     assert len({BOS, EOS, PAD}) == 3
 

@@ -2,7 +2,6 @@ import numpy as np
 
 from archspec.train.data.stream import below, permutation, random_words
 
-
 # Written down once: a change here changes every run that anybody has started.
 FROZEN = [16820372479749216137, 4665137256404803269, 14047861003664178710]
 

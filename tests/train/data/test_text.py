@@ -95,5 +95,5 @@ def test_files_that_cannot_be_read_are_refused(tmp_path):
 
 
 def test_a_vocabulary_without_all_bytes_is_refused():
-    with pytest.raises(DataError, match="vocab_size >= 272 .*vocab_size=256"):
+    with pytest.raises(DataError, match=r"vocab_size >= 272 .*vocab_size=256"):
         text_of(TextSource(text="pydoc"), vocab_size=256)

@@ -1,0 +1,142 @@
+"""``archspec search``: search placements under budgets, or go on with a search."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from archspec.cli.command import Subparsers, add_json, console, declare, print_json
+from archspec.errors import RunError
+
+if TYPE_CHECKING:
+    from archspec.report.search_view import SearchView
+    from archspec.search.results import SearchResults
+
+
+def add_parser(commands: Subparsers) -> None:
+    """Declare the command."""
+    parser = declare(
+        commands,
+        "search",
+        run,
+        summary="search which block belongs in which layer, under budgets, by training designs",
+        example=(
+            "archspec search specs/search/placement_tiny.yaml --out runs/tiny\n"
+            "  archspec search --resume runs/tiny"
+        ),
+    )
+    parser.add_argument("spec", nargs="?", metavar="SEARCH", help="a search document")
+    parser.add_argument("--out", metavar="DIR", help="directory to make for the search")
+    parser.add_argument(
+        "--resume",
+        metavar="DIR",
+        help="go on with a search, or show its results if it is done; all settings are its own, "
+        "and a SEARCH given too is only compared with them",
+    )
+    parser.add_argument(
+        "--storage",
+        metavar="URL",
+        help="where Optuna keeps the study, such as sqlite:///study.db (default: a journal file "
+        "in DIR)",
+    )
+    parser.add_argument(
+        "--trials",
+        type=_positive,
+        metavar="N",
+        help="trials in all, instead of the document's; raise it to go on with a finished search",
+    )
+    add_json(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Search, then say what was found."""
+    _check_arguments(arguments)
+    from rich.console import Console
+
+    from archspec.report.search_view import SearchView
+
+    out = Path(arguments.resume or arguments.out)
+    with SearchView(Console(stderr=True, highlight=False)) as view:
+        try:
+            results = _resume(arguments, out, view) if arguments.resume else _start(arguments, view)
+        except KeyboardInterrupt:
+            if out.exists():
+                view.note(f"Stopped; go on with\n  archspec search --resume {out}")
+            raise
+    _show(results, out, as_json=arguments.json)
+    return 0
+
+
+def _start(arguments: argparse.Namespace, view: SearchView) -> SearchResults:
+    import dataclasses
+
+    from archspec.search.study import start_search
+    from archspec.spec.load import load_search
+
+    spec = load_search(arguments.spec)
+    if arguments.trials is not None:
+        document = spec.document.model_copy(update={"trials": arguments.trials})
+        spec = dataclasses.replace(spec, trials=arguments.trials, document=document)
+    return start_search(spec, Path(arguments.out), storage=arguments.storage, listener=view)
+
+
+def _resume(arguments: argparse.Namespace, out: Path, view: SearchView) -> SearchResults:
+    from archspec.search.study import finished_results, resume_search
+    from archspec.spec.load import load_search
+
+    given = load_search(arguments.spec) if arguments.spec else None
+    done = finished_results(out, given=given, trials=arguments.trials)
+    if done is not None:
+        view.note(f"The search in {out} is done; raise its trials with --trials to go on.")
+        return done
+    return resume_search(
+        out, given=given, trials=arguments.trials, storage=arguments.storage, listener=view
+    )
+
+
+def _show(results: SearchResults, out: Path, *, as_json: bool) -> None:
+    """Print the results, and keep the same text in the run directory."""
+    import io
+
+    from rich.console import Console
+
+    from archspec.report.search import search_report
+    from archspec.search.run_directory import REPORT
+    from archspec.train.files import replace_text
+
+    report = search_report(results, out)
+    page = Console(file=io.StringIO(), width=80, no_color=True, highlight=False)
+    with page.capture() as captured:
+        page.print(report)
+    replace_text(out / REPORT, captured.get())
+    if as_json:
+        print_json({**results.model_dump(mode="json"), "run_directory": str(out)})
+    else:
+        console().print(report)
+
+
+def _check_arguments(arguments: argparse.Namespace) -> None:
+    """Check that the arguments start a search or go on with one, and not both."""
+    if arguments.resume is not None:
+        if arguments.out is not None:
+            raise RunError(
+                f"--resume {arguments.resume} goes on in its own directory, but --out "
+                f"{arguments.out} was given too; leave one out"
+            )
+        return
+    needed = {"SEARCH": arguments.spec, "--out": arguments.out}
+    missing = [name for name, value in needed.items() if value is None]
+    if missing:
+        raise RunError(
+            f"a new search needs SEARCH and --out, but {' and '.join(missing)} is missing; to go "
+            "on with a search give --resume DIR"
+        )
+
+
+def _positive(text: str) -> int:
+    """Read a whole number of at least 1; argparse names the type in its message."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, but is {number}")
+    return number

@@ -1,0 +1,132 @@
+"""A search while it runs: on a terminal a live table under a line per training, else the lines."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from archspec.report.search import budget_use, space_lines
+from archspec.search.events import Finished, Listener, Plan, Started
+from archspec.search.results import SearchResults
+from archspec.units import format_seconds
+
+
+class SearchView(Listener):
+    """Shows a search's progress; a context manager, so that the live table always goes away."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._plan: Plan | None = None
+        self._current: Started | None = None
+        self._since = 0.0
+        self._last: Finished | None = None
+        self._live: Live | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._stop()
+
+    def on_plan(self, event: Plan) -> None:
+        """Print what is about to happen, and open the table."""
+        self._plan = event
+        for line in space_lines(event.space, event.budgets):
+            self._print(line)
+        first = ", ".join(event.hand_designs) or "none fits"
+        self._print(
+            f"{event.trials} trials by {event.sampler}; first the hand designs: {first}; then the "
+            f"finalists again with fresh seeds: about {event.trainings} trainings"
+        )
+        if event.done:
+            self._print(f"{event.done} trials were done before; going on")
+        self._print(_line("trial", "design", event.metric, "time", "budgets", "from"))
+        if self._console.is_terminal:
+            self._live = Live(
+                get_renderable=self._table,
+                console=self._console,
+                refresh_per_second=2,
+                transient=True,
+            )
+            self._live.start()
+
+    def on_start(self, event: Started) -> None:
+        """Show what is being trained."""
+        self._current, self._since = event, time.monotonic()
+
+    def on_finish(self, event: Finished) -> None:
+        """Print a line."""
+        assert self._plan is not None, "a training before the plan"
+        self._last, self._current = event, None
+        started = event.started
+        mark = "again " if started.stage == "re-run" else ""
+        value = "diverged" if event.value is None else f"{event.value:.4f}"
+        if event.best is not None and event.value == event.best.value and not mark:
+            value += " *"
+        self._print(
+            _line(
+                f"{mark}{started.number}/{started.planned}",
+                " ".join(filter(None, (started.placement, started.pools))),
+                value,
+                f"{event.seconds:.0f} s",
+                budget_use(event.prices, self._plan.budgets),
+                started.source,
+            )
+        )
+
+    def on_end(self, results: SearchResults) -> None:
+        """Take the table away."""
+        self._stop()
+
+    def note(self, text: str) -> None:
+        """Print a remark beside the progress."""
+        self._stop()
+        self._print(text)
+
+    def _print(self, line: str) -> None:
+        self._console.print(Text(line))
+
+    def _stop(self) -> None:
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+
+    def _table(self) -> Table:
+        """Draw where the search stands."""
+        assert self._plan is not None, "the table is opened by the plan"
+        table = Table.grid(padding=(0, 2))
+        best = self._last.best if self._last else None
+        if best is not None:
+            table.add_row(
+                "best so far",
+                Text(f"{best.placement} {best.pools}".strip(), style="bold"),
+                f"{best.value:.4f}, trial {best.trial} ({best.source})",
+            )
+            table.add_row("its budget use", budget_use(best.prices, self._plan.budgets), "")
+        if self._current is not None:
+            now = self._current
+            table.add_row(
+                f"now {now.stage} {now.number}/{now.planned}",
+                Text(f"{now.placement} {now.pools}".strip()),
+                format_seconds(time.monotonic() - self._since),
+            )
+        done = self._last.done if self._last else self._plan.done
+        trainings = self._last.trainings if self._last else self._plan.trainings
+        left = f"about {format_seconds(self._last.seconds_left)} left" if self._last else ""
+        table.add_row("trainings", f"{done} of {trainings}", left)
+        return table
+
+
+def _line(number: str, design: str, value: str, seconds: str, use: str, source: str) -> str:
+    return f"{number:<9} {design:<20} {value:<9} {seconds:>5} {use:>9}  {source}".rstrip()

@@ -17,6 +17,9 @@ help: ## list the targets
 
 setup: $(READY) ## install archspec and its tools into .venv (the other targets do it by themselves)
 
+# One thread: the bundled models are so small that a second one costs more than it brings, and very
+# much more where something else runs beside it.
+search: export OMP_NUM_THREADS := 1
 search: $(READY) ## search placements on the bundled specs, or go on where the last run stopped
 	@if [ -d runs/tiny ]; then \
 		echo "Going on with the search in runs/tiny."; \

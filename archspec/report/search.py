@@ -105,7 +105,7 @@ def _table(results: SearchResults) -> Table:
             str(number),
             " ".join(filter(None, (design.placement, design.pools))),
             design.source,
-            f"{design.value:.4f}",
+            f"{design.value:.4g}",
             _reruns(design),
             *([f"{accuracy:.1%}"] if accuracy is not None else []),
             *(f"{design.prices[budget.quantity] / max(1, budget.limit):.0%}" for budget in limits),
@@ -126,7 +126,7 @@ def _table_notes(results: SearchResults) -> Iterator[str]:
 def _reruns(design: DesignResult) -> str:
     if not design.was_rerun:
         return ""
-    return "diverged" if math.isnan(design.rerun_value) else f"{design.rerun_value:.4f}"
+    return "diverged" if math.isnan(design.rerun_value) else f"{design.rerun_value:.4g}"
 
 
 def _accuracy(design: DesignResult) -> float | None:
@@ -221,7 +221,7 @@ def _against_hand(results: SearchResults) -> Iterator[str]:
         # The mean of two runs has 1/√2 of one run's noise, the difference of two such means √2 of
         # that: the noise of a single run.
         verdict = "well above" if abs(theirs - ours) > 2 * noise else "not clearly above"
-        text += f" That is {verdict} the {noise:.4f} by which equal designs differ by luck."
+        text += f" That is {verdict} the {noise:.4f} by which a design's runs differ by luck."
     yield text
 
 

@@ -75,7 +75,7 @@ def test_hand_designs_have_names_and_respect_fixed_layers() -> None:
         "all experts": ("F E E E E E", ""),
         "all private": ("F P P P P P", ""),
         "all shared0": ("F S S S S S", "pool0 16²"),
-        "1 centred private": ("F F F P F F", ""),
+        "centred private": ("F F F P F F", ""),
         "3 centred shared0": ("F S F S F S", "pool0 16²"),
     }
 

@@ -46,7 +46,8 @@ class Schema(BaseModel):
         kind, loc, message = detail["type"], detail["loc"], detail["msg"]
         if kind == "extra_forbidden":
             kind = UNKNOWN_KEY
-            message = f"unknown key {loc[-1]!r}; {suggest(loc[-1], cls.model_fields)}"
+            known = (field.alias or name for name, field in cls.model_fields.items())
+            message = f"unknown key {loc[-1]!r}; {suggest(loc[-1], known)}"
         if kind in _PYDANTIC_ERRORS:
             context = detail.get("ctx", {})
             return InitErrorDetails(type=kind, loc=loc, input=detail["input"], ctx=context)

@@ -10,11 +10,14 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from archspec.blocks.pool.config import PoolConfig
 from archspec.errors import Path
 from archspec.quantities import Cost
 from archspec.schema import Schema
+
+NormPosition = Literal["pre", "post", "both"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +28,8 @@ class ModelScope:
     num_layers: int
     vocab_size: int
     pools: Mapping[str, PoolConfig]
+    norm_position: NormPosition = "pre"
+    parallel: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +75,7 @@ class BlockConfig(Schema):
 
     @property
     def is_identity(self) -> bool:
-        """Whether the block changes nothing; a layer of such blocks alone is attention alone."""
+        """Whether the block adds nothing; a layer of such blocks alone has no norm for them."""
         return False
 
     @property

@@ -10,7 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from torch import Tensor, nn
 
@@ -42,6 +42,19 @@ class BuildContext:
         return float((2 * self.scope.num_layers) ** -0.5)
 
 
+class Cache(Protocol):
+    """What a block may know of earlier tokens; ``model.cache`` has more for attention.
+
+    Attributes:
+        token_ids: [batch, max_tokens]; the first ``length`` of each row were seen, those of the
+            running pass included.
+        length: How many.
+    """
+
+    token_ids: Tensor
+    length: int
+
+
 @dataclass(slots=True, kw_only=True, eq=False)
 class ForwardContext:
     """What travels through one forward pass beside the activations.
@@ -55,7 +68,7 @@ class ForwardContext:
         document_mask: [batch, 1, seq, keys], True where a query (third axis) may attend to a key;
             it includes causality, and the last key is the last query's own. None is plain causal
             attention.
-        cache: Keys and values of earlier tokens; None outside of inference.
+        cache: Earlier tokens, whose place ``token_ids`` continue; None outside of inference.
         losses: Auxiliary losses by name, one tensor per block that has one, without coefficient.
         usage: Counts the use of experts and slots, if given.
     """
@@ -64,7 +77,7 @@ class ForwardContext:
     earlier_token_ids: Tensor | None = None
     positions: Tensor | None = None
     document_mask: Tensor | None = None
-    cache: None = None
+    cache: Cache | None = None
     losses: dict[str, list[Tensor]] = field(default_factory=dict)
     usage: UsageRecorder | None = None
 

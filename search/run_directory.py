@@ -8,6 +8,7 @@ has a file per training; the rest are results.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import fcntl
 import json
 import os
@@ -208,7 +209,7 @@ def _with_own_names(layer: LayerSpec, base: ModelSpec) -> LayerSpec:
         name if base.templates.get(name) == block else f"{name}_changed"
         for name, block in zip(layer.names, layer.blocks, strict=True)
     )
-    return LayerSpec(attention=layer.attention, blocks=layer.blocks, names=names)
+    return dataclasses.replace(layer, names=names)
 
 
 def _yaml(document: dict[str, Any]) -> str:

@@ -4,9 +4,11 @@ import argparse
 
 import archspec
 from archspec.blocks.registry import BLOCKS
+from archspec.spec.attention.registry import ATTENTIONS
 
 PUBLIC_NAMES = ["__version__", "compile", "load_model", "summarize"]
 BLOCK_KINDS = ["dense", "memory", "moe", "ngram", "none", "shared_pool"]
+ATTENTION_TYPES = ["gqa", "mla", "none"]
 COMMANDS = ["check", "kinds", "schema", "search", "show", "summary", "train"]
 DOCUMENT_KEYS = {
     "model": [
@@ -19,6 +21,8 @@ DOCUMENT_KEYS = {
         "max_seq_len",
         "name",
         "norm_eps",
+        "norm_position",
+        "parallel",
         "pools",
         "tie_embeddings",
         "vocab_size",
@@ -61,6 +65,10 @@ def test_public_names() -> None:
 
 def test_block_kinds() -> None:
     assert sorted(BLOCKS) == BLOCK_KINDS
+
+
+def test_attention_types() -> None:
+    assert sorted(ATTENTIONS) == ATTENTION_TYPES
 
 
 def test_commands() -> None:

@@ -1,4 +1,4 @@
-"""``archspec kinds``: which blocks there are, and the keys of one of them."""
+"""``archspec kinds``: which blocks and attentions there are, and the keys of one of them."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ def add_parser(commands: Subparsers) -> None:
         commands,
         "kinds",
         run,
-        summary="list the block types, or the keys of one type with defaults and meaning",
+        summary="list the types of blocks and attention, or the keys of one with their meaning",
         example="archspec kinds shared_pool",
     )
-    parser.add_argument("type", nargs="?", metavar="TYPE", help="a block type")
+    parser.add_argument("type", nargs="?", metavar="TYPE", help="a type of block or attention")
     add_json(parser)
 
 
@@ -25,20 +25,21 @@ def run(arguments: argparse.Namespace) -> int:
     from archspec.blocks.registry import config_class, kinds
     from archspec.errors import ArchspecError, suggest
     from archspec.report.kinds import describe_fields, fields_table, kinds_table
+    from archspec.spec.attention.registry import ATTENTIONS
 
-    names = sorted(kinds())
+    blocks = {name: config_class(name) for name in sorted(kinds())}
+    listed = {**blocks, **{f"attention.{name}": config for name, config in ATTENTIONS.items()}}
     if arguments.type is None:
-        rows = {name: (config_class(name).__doc__ or "").partition("\n")[0] for name in names}
+        rows = {name: (config.__doc__ or "").partition("\n")[0] for name, config in listed.items()}
         if arguments.json:
             print_json(rows)
         else:
             console().print(kinds_table(rows))
         return 0
-    if arguments.type not in names:
-        raise ArchspecError(
-            f"unknown block type {arguments.type!r}; {suggest(arguments.type, names)}"
-        )
-    config = config_class(arguments.type)
+    types = {**ATTENTIONS, **listed}  # the short name of an attention, unless a block has it
+    if arguments.type not in types:
+        raise ArchspecError(f"unknown type {arguments.type!r}; {suggest(arguments.type, types)}")
+    config = types[arguments.type]
     if arguments.json:
         print_json([vars(row) for row in describe_fields(config)])
     else:

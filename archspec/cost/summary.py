@@ -8,21 +8,27 @@ from typing import Any
 
 from archspec.blocks.base import BlockConfig, CostContext
 from archspec.quantities import COST_FIELDS, DTYPE_BYTES, FREE, Cost
+from archspec.spec.attention.base import AttentionConfig
 from archspec.spec.dump import spec_hash
 from archspec.spec.model import LayerSpec, ModelSpec
 
 
 @dataclass(frozen=True, slots=True)
 class LayerCost:
-    """One layer: its blocks by name, and what it costs with attention and norms."""
+    """One layer: attention and blocks by name, and what it costs with its norms."""
 
     index: int
+    attention: tuple[str, AttentionConfig]
     blocks: tuple[tuple[str, BlockConfig], ...]
     cost: Cost
 
     def same_kind(self, other: LayerCost) -> bool:
         """Tell whether two layers differ in nothing but their position."""
-        return self.blocks == other.blocks and self.cost == other.cost
+        return (self.attention, self.blocks, self.cost) == (
+            other.attention,
+            other.blocks,
+            other.cost,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +71,7 @@ class Summary:
             "layers": [
                 {
                     "layer": layer.index,
+                    "attention": {"name": layer.attention[0], **layer.attention[1].model_dump()},
                     "blocks": [
                         {"name": name, **config.model_dump()} for name, config in layer.blocks
                     ],
@@ -105,7 +112,12 @@ def summarize(
     """
     context = cost_context(spec, seq_len=seq_len, dtype=dtype, causal=causal)
     layers = tuple(
-        LayerCost(index, tuple(zip(layer.names, layer.blocks, strict=True)), cost)
+        LayerCost(
+            index,
+            (layer.attention_name, layer.attention),
+            tuple(zip(layer.names, layer.blocks, strict=True)),
+            cost,
+        )
         for index, (layer, cost) in enumerate(
             zip(spec.layers, _layer_costs(spec, context), strict=True)
         )
@@ -150,8 +162,8 @@ def cost_context(
 
 
 def frame_cost(layer: LayerSpec, context: CostContext) -> Cost:
-    """Price what a layer has whatever its blocks: attention and two norms."""
-    return layer.attention.cost(context) + norm_cost(context) * 2
+    """Price what a layer has beside its blocks: attention and norms."""
+    return layer.attention.cost(context) + norm_cost(context) * len(layer.norms(context.scope))
 
 
 def norm_cost(context: CostContext) -> Cost:

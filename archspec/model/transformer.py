@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import dataclasses
+from collections.abc import Mapping, Sequence
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -11,6 +13,7 @@ from archspec.blocks.module import BuildContext, ForwardContext, Part
 from archspec.blocks.pool.module import Pool
 from archspec.errors import ArchspecError
 from archspec.initialisers import Initialiser, fan_in_normal
+from archspec.model.cache import KVCache, LayerCache
 from archspec.model.layer import Layer
 from archspec.model.norm import RMSNorm
 from archspec.spec.model import ModelSpec
@@ -51,14 +54,36 @@ class Transformer(Part):
 
         Returns:
             Logits, [batch, seq, vocab_size].
+
+        Raises:
+            ArchspecError: The context's cache has no room, or cannot be used as asked.
         """
         if context is None:
             context = ForwardContext(token_ids=token_ids)
+        caches: Sequence[LayerCache | None] = [None] * len(self.layers)
+        if context.cache is not None:
+            assert isinstance(context.cache, KVCache), "attention needs its keys and values"
+            caches = context.cache.layers
+            context = _continued(context, context.cache, token_ids)
         x = self.embedding(token_ids)  # [batch, seq, d_model]
-        for layer in self.layers:
-            x = layer(x, context)
+        for layer, cache in zip(self.layers, caches, strict=True):
+            x = layer(x, context, cache)
         head = self.embedding if self.head is None else self.head
         return F.linear(self.norm(x), head.weight)
+
+
+def _continued(context: ForwardContext, cache: KVCache, token_ids: Tensor) -> ForwardContext:
+    """Add tokens to a cache; return the context with their positions, counted from its start."""
+    if context.document_mask is not None:
+        raise ArchspecError(
+            "a cache holds one document per row; leave out document_mask, or the cache"
+        )
+    start = cache.length
+    cache.add(token_ids)
+    if context.positions is not None:
+        return context
+    positions = torch.arange(start, cache.length, device=token_ids.device)[None]
+    return dataclasses.replace(context, positions=positions)
 
 
 def _register_pool(pools: nn.Module, name: str, pool: Pool) -> None:

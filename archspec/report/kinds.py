@@ -4,33 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from pydantic import BaseModel
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from archspec.blocks.base import BlockConfig
 from archspec.report.fields import FieldRow, field_rows
 from archspec.report.tables import plain_table
 
 
 def kinds_table(rows: Mapping[str, str]) -> Group:
-    """Return the table of block types and their one-line meaning."""
+    """Return the table of types and their one-line meaning."""
     table = plain_table("type", "what it is")
     for name, meaning in rows.items():
         table.add_row(name, flatten(meaning))
     return Group(table, Text("`archspec kinds TYPE` shows the keys of a type."))
 
 
-def fields_table(config: type[BlockConfig]) -> Group:
-    """Return the table of a block type's keys."""
+def fields_table(config: type[BaseModel]) -> Group:
+    """Return the table of a type's keys."""
     table: Table = plain_table("key", "type", "default", "meaning")
     for row in describe_fields(config):
         table.add_row(row.key, row.type, row.default, row.meaning)
     return Group(Text(flatten(config.__doc__ or "")), Text(""), table)
 
 
-def describe_fields(config: type[BlockConfig]) -> list[FieldRow]:
-    """Return the rows of a block type's keys, without the `type` itself."""
+def describe_fields(config: type[BaseModel]) -> list[FieldRow]:
+    """Return the rows of a type's keys, without the `type` itself."""
     return [row for row in field_rows(config) if row.key != "type"]
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from pydantic import BaseModel
 
 from archspec.blocks.registry import BLOCKS, config_class
 from archspec.report.fields import FieldRow, field_rows, nested_schemas
 from archspec.report.kinds import flatten
+from archspec.spec.attention.registry import ATTENTIONS, DEFAULT_TYPE
 from archspec.spec.documents import DOCUMENTS
 
 _NOTE = "<!-- Written by `make reference` from the schemas; a test fails when it is stale. -->"
@@ -17,7 +18,24 @@ _NOTE = "<!-- Written by `make reference` from the schemas; a test fails when it
 def reference_pages() -> dict[str, str]:
     """Return every page by its file name."""
     pages = {f"{kind}.md": _page(kind) for kind in DOCUMENTS}
-    return {"README.md": _index(), **pages, "blocks.md": _blocks_page()}
+    return {
+        "README.md": _index(),
+        **pages,
+        "blocks.md": _types_page(
+            "Blocks",
+            "The entries of `blocks` in a [model](model.md), by `type`. A whole number may be a "
+            "map `{from: 2048, to: 8192, round_to: 256}` instead: the size then goes evenly from "
+            "one to the other over the layers in which the template stands, between them rounded "
+            "to the nearest multiple of `round_to` (default 1).",
+            {name: config_class(name) for name in BLOCKS},
+        ),
+        "attention.md": _types_page(
+            "Attention",
+            "The `attention` of a [model](model.md), or the templates in it, by `type`; "
+            f"`{DEFAULT_TYPE}` when there is none.",
+            ATTENTIONS,
+        ),
+    }
 
 
 def _index() -> str:
@@ -32,7 +50,8 @@ def _index() -> str:
             f"- [`{kind}`]({kind}.md): {flatten(schema.__doc__ or '')}"
             for kind, schema in DOCUMENTS.items()
         ),
-        "- [blocks](blocks.md): the kinds of block that a model is made of",
+        "- [blocks](blocks.md): the kinds of block that a model is made of\n"
+        "- [attention](attention.md): the types of attention",
     ]
     return _joined(lines)
 
@@ -45,13 +64,14 @@ def _page(kind: str) -> str:
     return _joined(parts)
 
 
-def _blocks_page() -> str:
-    parts = ["# Blocks", _NOTE, "The entries of `blocks` in a [model](model.md), by `type`."]
-    for name in BLOCKS:
-        config = config_class(name)
+def _types_page(title: str, introduction: str, types: Mapping[str, type[BaseModel]]) -> str:
+    parts = [f"# {title}", _NOTE, introduction]
+    nested: dict[type[BaseModel], None] = {}
+    for name, config in types.items():
         parts += [f"## `{name}`", flatten(config.__doc__ or ""), _table(config)]
-        for nested in nested_schemas(config):
-            parts += [f"### {nested.__name__}", flatten(nested.__doc__ or ""), _table(nested)]
+        nested |= dict.fromkeys(nested_schemas(config))
+    for schema in nested:
+        parts += [f"## {schema.__name__}", flatten(schema.__doc__ or ""), _table(schema)]
     return _joined(parts)
 
 

@@ -88,13 +88,20 @@ def _title(summary: Summary) -> str:
 
 
 def _rows(summary: Summary, *, unfold: bool) -> Iterator[tuple[str, str, str, Cost]]:
-    """Yield label, block, size and cost of every row; rows add up to the total."""
+    """Yield label, block, size and cost of every row; rows add up to the total.
+
+    Attention stands before the blocks where the layers differ in it.
+    """
     first, *rest = summary.parts
+    several = len({layer.attention for layer in summary.layers}) > 1
     yield "", first.name, first.size, first.cost
     for run in _runs(summary.layers, unfold=unfold):
         blocks = run[0].blocks
         kinds = " + ".join(config.type for _, config in blocks)
         sizes = " + ".join(config.size() for _, config in blocks)
+        name, attention = run[0].attention
+        if several:
+            kinds, sizes = f"{name or attention.type}; {kinds}", f"{attention.size()}; {sizes}"
         yield _span(run), kinds, sizes, sum((layer.cost for layer in run), FREE)
     for pool in summary.pools:
         readers = summary.readers[pool.name]
@@ -139,4 +146,4 @@ def _notes(summary: Summary) -> Iterator[str]:
 
 
 def _kind(layer: LayerCost) -> tuple[object, ...]:
-    return (layer.blocks, layer.cost)
+    return (layer.attention, layer.blocks, layer.cost)

@@ -8,9 +8,11 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from archspec.blocks.base import BlockConfig
-from archspec.spec.model import LayerSpec, ModelSpec
+from archspec.spec.attention.base import AttentionConfig
+from archspec.spec.model import LayerSpec, ModelDocument, ModelSpec
+from archspec.spec.resolve_attention import holds_templates
 
-_Use = tuple[str, BlockConfig]
+_Use = tuple[str, BlockConfig | AttentionConfig]
 
 
 def to_document(spec: ModelSpec, *, canonical: bool = False) -> dict[str, Any]:
@@ -18,11 +20,35 @@ def to_document(spec: ModelSpec, *, canonical: bool = False) -> dict[str, Any]:
 
     Args:
         spec: The model.
-        canonical: Name blocks by type and order of first use instead of their own names.
+        canonical: Name templates by type and order of first use instead of their own names.
     """
-    keys = _block_keys(spec, canonical=canonical)
-    slots = [[keys[use] for use in _uses(layer, canonical=canonical)] for layer in spec.layers]
-    attention = spec.layers[0].attention
+    return _document(spec, canonical=canonical, defaults=True)
+
+
+def spec_hash(spec: ModelSpec) -> str:
+    """Return the identity of a design: one hash for every way to write it.
+
+    Names of the model and of templates do not count; pool names do, as they name parameters. Keys
+    at their default do not count either, so that a key added to the language, whose default means
+    what was meant before, changes no hash.
+    """
+    document = _document(spec, canonical=True, defaults=False)
+    del document["name"]
+    fields = ModelDocument.model_fields
+    kept = {
+        key: value
+        for key, value in document.items()
+        if fields[key].is_required() or value != fields[key].get_default(call_default_factory=True)
+    }
+    text = json.dumps(kept, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _document(spec: ModelSpec, *, canonical: bool, defaults: bool) -> dict[str, Any]:
+    blocks = _keys(use for layer in spec.layers for use in _block_uses(layer, canonical=canonical))
+    attentions = _keys(_attention_use(layer, canonical=canonical) for layer in spec.layers)
+    templates = {key: _plain(config, defaults) for (_, config), key in attentions.items()}
+    first = next(iter(templates))
     return {
         "archspec": 1,
         "kind": "model",
@@ -32,22 +58,29 @@ def to_document(spec: ModelSpec, *, canonical: bool = False) -> dict[str, Any]:
         "d_model": spec.d_model,
         "tie_embeddings": spec.tie_embeddings,
         "norm_eps": spec.norm_eps,
-        "attention": attention.model_dump(),
+        "norm_position": spec.norm_position,
+        "parallel": spec.parallel,
+        "attention": templates if len(templates) > 1 else templates[first],
         "pools": {name: pool.model_dump() for name, pool in sorted(spec.pools.items())},
-        "blocks": {key: config.model_dump() for (_, config), key in keys.items()},
-        "layers": [slot[0] if len(slot) == 1 else slot for slot in slots],
+        "blocks": {key: _plain(config, defaults) for (_, config), key in blocks.items()},
+        "layers": [
+            _entry(
+                [blocks[use] for use in _block_uses(layer, canonical=canonical)],
+                attentions[_attention_use(layer, canonical=canonical)],
+                default=first,
+            )
+            for layer in spec.layers
+        ],
     }
 
 
-def spec_hash(spec: ModelSpec) -> str:
-    """Return the identity of a design: one hash for every way to write it.
+def _plain(config: BlockConfig | AttentionConfig, defaults: bool) -> dict[str, Any]:
+    return {"type": config.type, **config.model_dump(exclude_defaults=not defaults)}
 
-    Names of the model and of templates do not count; pool names do, as they name parameters.
-    """
-    document = to_document(spec, canonical=True)
-    del document["name"]
-    text = json.dumps(document, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()
+
+def _entry(blocks: list[str], attention: str, *, default: str) -> Any:
+    slot = blocks[0] if len(blocks) == 1 else blocks
+    return slot if attention == default else {"block": slot, "attention": attention}
 
 
 def to_yaml(spec: ModelSpec, *, canonical: bool = False, comment: str = "") -> str:
@@ -63,35 +96,39 @@ def to_yaml(spec: ModelSpec, *, canonical: bool = False, comment: str = "") -> s
     return "\n".join(lines) + "\n"
 
 
-def _block_keys(spec: ModelSpec, *, canonical: bool) -> dict[_Use, str]:
-    """Give every distinct block its key in `blocks`, in order of first use.
+def _keys(uses: Iterable[_Use]) -> dict[_Use, str]:
+    """Give every distinct config its key among the templates, in order of first use.
 
-    Canonical keys merge equal blocks whatever their names; otherwise a name stays, and a block that
-    was changed in place gets a number behind it.
+    Canonical keys merge equal configs whatever their names; otherwise a name stays, and a block
+    that was changed in place gets a number behind it.
     """
     keys: dict[_Use, str] = {}
-    for layer in spec.layers:
-        for use in _uses(layer, canonical=canonical):
-            if use not in keys:
-                keys[use] = _free_name(use[0], keys.values())
+    taken: set[str] = set()
+    numbers: dict[str, int] = {}
+    for use in uses:
+        if use not in keys:
+            name = use[0]
+            while name in taken:
+                numbers[use[0]] = numbers.get(use[0], 1) + 1
+                name = f"{use[0]}_{numbers[use[0]]}"
+            keys[use] = name
+            taken.add(name)
     return keys
 
 
-def _uses(layer: LayerSpec, *, canonical: bool) -> Iterator[_Use]:
+def _block_uses(layer: LayerSpec, *, canonical: bool) -> Iterator[_Use]:
     for name, config in zip(layer.names, layer.blocks, strict=True):
         yield (config.type if canonical else name, config)
 
 
-def _free_name(wanted: str, taken: Iterable[str]) -> str:
-    used, name, number = set(taken), wanted, 2
-    while name in used:
-        name, number = f"{wanted}_{number}", number + 1
-    return name
+def _attention_use(layer: LayerSpec, *, canonical: bool) -> _Use:
+    name = layer.attention.type if canonical else layer.attention_name or layer.attention.type
+    return (name, layer.attention)
 
 
 def _render(document: dict[str, Any]) -> Iterator[str]:
     for key, value in document.items():
-        if key in ("pools", "blocks"):
+        if key in ("pools", "blocks") or (key == "attention" and holds_templates(value)):
             if value:
                 yield from ("", f"{key}:")
                 yield from (f"  {_scalar(name)}: {_flow(entry)}" for name, entry in value.items())

@@ -8,10 +8,16 @@ from __future__ import annotations
 
 import copy
 import json
+from collections.abc import Mapping
 from typing import Any
 
+from pydantic import BaseModel
+
+from archspec.blocks.base import BlockConfig
 from archspec.blocks.registry import config_class, kinds
+from archspec.spec.attention.registry import ATTENTIONS, DEFAULT_TYPE
 from archspec.spec.compose import EXTENDS, VARS
+from archspec.spec.depth import DepthRange, takes_range
 from archspec.spec.documents import DOCUMENTS
 
 Json = dict[str, Any]
@@ -52,18 +58,48 @@ def document_schema(kind: str) -> Json:
 def _plain_schema(kind: str) -> Json:
     schema = DOCUMENTS[kind].model_json_schema()
     if kind == "model":
-        blocks = {name: config_class(name).model_json_schema() for name in sorted(kinds())}
-        for name, block in blocks.items():
-            schema["$defs"] |= block.pop("$defs", {})
-            block["properties"]["type"] = {"const": name, "description": "The kind of block."}
-            block["required"] = ["type", *(k for k in block.get("required", []) if k != "type")]
-            schema["$defs"][block["title"]] = block
-        names = [block["title"] for block in blocks.values()]
-        schema["properties"]["blocks"]["additionalProperties"] = {
-            "oneOf": [{"$ref": f"#/$defs/{name}"} for name in names]
+        blocks = {name: config_class(name) for name in sorted(kinds())}
+        schema["properties"]["blocks"]["additionalProperties"] = _one_of(blocks, schema["$defs"])
+        attentions = _one_of(ATTENTIONS, schema["$defs"], default=DEFAULT_TYPE)
+        templates = {"type": "object", "minProperties": 1, "additionalProperties": attentions}
+        schema["properties"]["attention"] = {
+            "description": schema["properties"]["attention"]["description"],
+            "anyOf": [attentions, templates],
         }
+        _define(DepthRange, schema["$defs"])
     tidy: Json = _tidy(schema)
     return tidy
+
+
+def _one_of(
+    types: Mapping[str, type[BaseModel]], definitions: Json, *, default: str | None = None
+) -> Json:
+    """Define configs that a `type` tells apart; return the schema of any of them."""
+    for name, config in types.items():
+        body = _define(config, definitions)
+        body["properties"]["type"] = {"const": name, "description": "Which type this is."}
+        required = [key for key in body.get("required", []) if key != "type"]
+        body["required"] = required if name == default else ["type", *required]
+        if issubclass(config, BlockConfig):
+            _admit_ranges(config, body)
+    return {"oneOf": [{"$ref": f"#/$defs/{config.__name__}"} for config in types.values()]}
+
+
+def _define(config: type[BaseModel], definitions: Json) -> Json:
+    """Add a config, and what it is made of, to the definitions; return its own."""
+    body: Json = config.model_json_schema()
+    definitions |= body.pop("$defs", {})
+    definitions[config.__name__] = body
+    return body
+
+
+def _admit_ranges(config: type[BaseModel], body: Json) -> None:
+    """Let whole numbers be maps over depth, in place."""
+    for key, field in body["properties"].items():
+        if takes_range(config, key):
+            description = field.pop("description", "")
+            branches = [field, {"$ref": f"#/$defs/{DepthRange.__name__}"}]
+            body["properties"][key] = {"description": description, "anyOf": branches}
 
 
 def _tidy(value: Any) -> Any:

@@ -5,6 +5,7 @@ What may vary becomes whole layers, so that whoever executes a search never look
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
@@ -126,4 +127,4 @@ def _layer(choice: Choice, layer: LayerSpec, base: ModelSpec) -> LayerSpec:
     """Return ``layer`` with the blocks of a choice in place of its own."""
     names = (choice,) if isinstance(choice, str) else tuple(choice)
     blocks = tuple(base.templates[name] for name in names)
-    return LayerSpec(attention=layer.attention, blocks=blocks, names=names)
+    return dataclasses.replace(layer, blocks=blocks, names=names)

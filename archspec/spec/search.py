@@ -229,6 +229,12 @@ def check_layers(vary: LayerChoices, base: ModelSpec) -> Report:
             if name not in base.templates:
                 known = suggest(name, base.templates)
                 yield path, f"unknown block {name!r} in the base model; {known}"
+            elif name in base.graded_templates:
+                yield (
+                    path,
+                    f"block {name!r} of the base has sizes that change over depth, so it is not "
+                    "one choice; add a template with plain sizes to the base",
+                )
     for index, choice in enumerate(vary.choices):
         if choice in vary.choices[:index]:
             yield ("choices", index), f"{choice!r} is given twice; remove one"

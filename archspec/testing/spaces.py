@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from random import Random
 
@@ -60,7 +61,7 @@ def space_over(
     def layer(choice: str) -> LayerSpec:
         names = tuple(choice.split("+"))
         blocks = tuple(base.templates[name] for name in names)
-        return LayerSpec(attention=base.layers[0].attention, blocks=blocks, names=names)
+        return dataclasses.replace(base.layers[0], blocks=blocks, names=names)
 
     held = fixed or {}
     free = [layer(choice) for choice in choices]

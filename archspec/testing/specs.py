@@ -15,6 +15,7 @@ import yaml
 from archspec.spec.model import ModelSpec
 from archspec.spec.read import parse_tree
 from archspec.spec.resolve import resolve_model
+from archspec.testing.attention import random_attention
 
 Document = dict[str, Any]
 
@@ -33,15 +34,7 @@ def load_document(document: Mapping[str, Any]) -> ModelSpec:
 def random_document(seed: int) -> Document:
     """Return a valid model document with every key off its default about as often as not."""
     rng = Random(seed)
-    heads, head_dim = rng.randint(1, 4), 2 * rng.randint(1, 4)
-    explicit = rng.random() < 0.5
-    d_model = rng.randint(5, 40) if explicit else heads * head_dim
-    attention: Document = {"num_heads": heads}
-    if explicit:
-        attention["head_dim"] = head_dim
-    if rng.random() < 0.5:
-        attention["num_kv_heads"] = rng.choice([n for n in range(1, heads + 1) if heads % n == 0])
-    _maybe(rng, attention, "rope_theta", lambda: rng.choice([500.0, 5e5]))
+    d_model = rng.randint(5, 40) if rng.random() < 0.5 else 12 * rng.randint(1, 3)
     document: Document = {"archspec": 1, "kind": "model"}
     _maybe(rng, document, "name", lambda: f"random-{seed}")
     document |= {
@@ -51,14 +44,37 @@ def random_document(seed: int) -> Document:
     }
     _maybe(rng, document, "tie_embeddings", lambda: True)
     _maybe(rng, document, "norm_eps", lambda: rng.choice([1e-6, 1e-4]))
-    document["attention"] = attention
+    _maybe(rng, document, "norm_position", lambda: rng.choice(["post", "both"]))
+    _maybe(rng, document, "parallel", lambda: True)
+    attentions = {f"attention{i}": random_attention(rng, d_model) for i in range(rng.randint(1, 3))}
+    named = len(attentions) > 1 or rng.random() < 0.2
+    document["attention"] = attentions if named else attentions["attention0"]
     pools = {f"pool{i}": _pool(rng, d_model) for i in range(rng.randint(0, 2))}
     if pools:
         document["pools"] = pools
     document["blocks"] = _blocks(rng, d_model, pools)
-    names = list(document["blocks"])
-    document["layers"] = _placed(rng, names) if rng.random() < 0.65 else _listed(rng, names)
+    names, attention_names = list(document["blocks"]), list(attentions) if named else []
+    if rng.random() < 0.65:
+        document["layers"] = _placed(rng, names, attention_names)
+    else:
+        document["layers"] = _listed(rng, names, attention_names)
+    return _graded(rng, document)
+
+
+def _graded(rng: Random, document: Document) -> Document:
+    """Let a size of some templates change over depth, where they stand in more than one layer."""
+    layers = load_document(document).layers
+    for name, block in document["blocks"].items():
+        standing = sum(name in layer.names for layer in layers)
+        if "hidden_dim" in block and standing != 1 and rng.random() < 0.3:
+            block["hidden_dim"] = _range(rng)
     return document
+
+
+def _range(rng: Random) -> Document:
+    unit = rng.randint(1, 5)
+    size: Document = {"from": unit * rng.randint(1, 5), "to": unit * rng.randint(1, 5)}
+    return {**size, "round_to": unit} if unit > 1 else size
 
 
 def _maybe(rng: Random, target: Document, key: str, value: Callable[[], Any]) -> None:
@@ -148,7 +164,7 @@ def _lookup(rng: Random, num_keys: int) -> Document:
     return block
 
 
-def _placed(rng: Random, names: list[str]) -> Document:
+def _placed(rng: Random, names: list[str], attentions: list[str]) -> Document:
     """Return form 1: a default and one placement by a rule, or two by indices."""
     count = rng.randint(2, 8)
     layers: Document = {"num_layers": count, "default": _slot(rng, names)}
@@ -161,7 +177,17 @@ def _placed(rng: Random, names: list[str]) -> Document:
         if "empty" not in (first, second):
             _maybe(rng, rule, "beside", lambda: second)
         layers["place"] = {first: rule}
+    if attentions and rng.random() < 0.9:
+        layers["attention"] = _placed_attention(rng, attentions, count)
     return layers
+
+
+def _placed_attention(rng: Random, names: list[str], num_layers: int) -> Document:
+    placed: Document = {}
+    _maybe(rng, placed, "default", lambda: rng.choice(names))
+    if rng.random() < 0.8:
+        placed["place"] = {rng.choice(names): _rule(rng, num_layers)}
+    return placed
 
 
 def _rule(rng: Random, num_layers: int) -> Document:
@@ -181,14 +207,24 @@ def _rule(rng: Random, num_layers: int) -> Document:
     return {"centered": {"count": number, **stride}}
 
 
-def _listed(rng: Random, names: list[str]) -> list[Any]:
+def _listed(rng: Random, names: list[str], attentions: list[str]) -> list[Any]:
     """Return form 2: slots, and groups that repeat."""
-    entries: list[Any] = [_slot(rng, names) for _ in range(rng.randint(1, 3))]
+
+    def entry() -> Any:
+        slot = _slot(rng, names)
+        if attentions and rng.random() < 0.6:
+            return {"block": slot, "attention": rng.choice(attentions)}
+        return slot
+
+    entries: list[Any] = [entry() for _ in range(rng.randint(1, 3))]
     if rng.random() < 0.5:
-        group = [_slot(rng, names) for _ in range(rng.randint(1, 2))]
+        group = [entry() for _ in range(rng.randint(1, 2))]
         entries.insert(rng.randint(0, len(entries)), {"repeat": rng.randint(1, 3), "layers": group})
     if "ffn" in names and rng.random() < 0.5:
         entries.append({"block": "ffn", "hidden_dim": rng.randint(1, 50)})
+    if "ffn" in names and rng.random() < 0.3:
+        changed = {"block": "ffn", "hidden_dim": _range(rng)}
+        entries.append({"repeat": rng.randint(2, 3), "layers": [changed]})
     return entries
 
 

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from archspec.blocks.module import ForwardContext
-from archspec.model.attention import document_mask
+from archspec.model.attention.visible import document_mask
 from archspec.train.data.mixture import Mixture
 from archspec.train.data.source import DataSource, Rows
 

@@ -82,6 +82,15 @@ def test_keys_of_a_kind(capsys):
     assert "num_experts" in capsys.readouterr().out
 
 
+def test_attention_types_are_kinds_too(capsys):
+    for name in ("mla", "attention.mla"):
+        assert main(["kinds", name, "--json"]) == 0
+        rows = {row["key"]: row for row in json.loads(capsys.readouterr().out)}
+        assert rows["kv_lora_rank"]["default"] == "required"
+    assert main(["kinds"]) == 0
+    assert "attention.gqa" in capsys.readouterr().out
+
+
 def test_unknown_kind(capsys):
     assert main(["kinds", "mow"]) == 2
     assert "did you mean 'moe'?" in capsys.readouterr().err

@@ -17,10 +17,12 @@ from archspec.blocks.registry import BLOCKS
 from archspec.blocks.shared_pool.config import SharedPoolConfig
 from archspec.cost import summary
 from archspec.cost.verify import verify
-from archspec.spec.attention import AttentionConfig
-from archspec.spec.layers import Centered, PlacedLayers, Placement
+from archspec.spec.attention.registry import ATTENTIONS
+from archspec.spec.attention.rope import SCALINGS
+from archspec.spec.layers import Centered, PlacedAttention, PlacedLayers, Placement, Rule
 from archspec.spec.load import load_model
 from archspec.spec.model import ModelDocument
+from archspec.spec.resolve_attention import holds_templates
 from archspec.testing.specs import load_document, random_document, random_spec
 
 MODELS = Path(archspec.__file__).parent / "specs" / "models"
@@ -72,15 +74,21 @@ def test_a_sequence_that_is_too_long_is_refused():
 def off_default(document):
     """Yield what a document has off its default, in the blocks that its layers use."""
     yield from _changed("model", ModelDocument, document)
-    attention = document["attention"]
-    if attention.get("num_kv_heads") != attention["num_heads"]:
-        yield from _changed("attention", AttentionConfig, attention)
     spec = load_document(document)
+    attention = document["attention"]
+    templates = attention.values() if holds_templates(attention) else [attention]
+    for template in templates:
+        yield from _attention_keys(template)
+    used = {layer.attention for layer in spec.layers}
+    yield from (f"attention {config.type}" for config in used)
+    yield "several attentions" if len(used) > 1 else "one attention"
     for block in {block for layer in spec.layers for block in layer.blocks}:
         yield f"uses {block.type}"
         yield from _changed(block.type, KINDS[block.type], block.model_dump())
     for pool in spec.pools.values():
         yield from _changed("pool", PoolConfig, pool.model_dump())
+    if spec.graded_templates:
+        yield "graded template"
     yield "tied" if spec.tie_embeddings else "untied"
     if spec.d_model % 2:
         yield "odd width"
@@ -94,11 +102,33 @@ def off_default(document):
     yield from _layer_forms(document["layers"])
 
 
+def _attention_keys(template):
+    config = ATTENTIONS[template.get("type", "gqa")]
+    values = dict(template)
+    if values.get("num_kv_heads") == values.get("num_heads"):
+        values.pop("num_kv_heads", None)
+    yield from _changed(template.get("type", "gqa"), config, values)
+    scaling = template.get("rope_scaling")
+    if scaling is not None:
+        yield f"uses {scaling['type']}"
+        yield from _changed(scaling["type"], SCALINGS[scaling["type"]], scaling)
+
+
 def _layer_forms(layers):
     if isinstance(layers, list):
-        entries = [entry for entry in layers if isinstance(entry, dict)]
-        yield from ("repeat" if "repeat" in entry else "changed block" for entry in entries)
+        for entry in layers:
+            if isinstance(entry, dict):
+                yield "repeat" if "repeat" in entry else "changed block"
+                yield from _layer_forms(entry.get("layers", []))
+                if "attention" in entry:
+                    yield "attention of an entry"
+                if isinstance(entry.get("hidden_dim"), dict):
+                    yield "changed over depth"
         return
+    for attention in [layers["attention"]] if "attention" in layers else []:
+        yield from _changed("layers.attention", PlacedAttention, attention)
+        for rule in attention.get("place", {}).values():
+            yield from _changed("place", Rule, rule)
     yield from _changed("layers", PlacedLayers, layers)
     for rule in layers.get("place", {}).values():
         if isinstance(rule, list):
@@ -118,8 +148,10 @@ def _changed(prefix, schema, values):
 def test_the_random_specs_leave_no_key_at_its_default():
     schemas = {
         "model": ModelDocument,
-        "attention": AttentionConfig,
+        **ATTENTIONS,
+        **SCALINGS,
         "layers": PlacedLayers,
+        "layers.attention": PlacedAttention,
         "place": Placement,
         "centered": Centered,
         "pool": PoolConfig,
@@ -134,7 +166,9 @@ def test_the_random_specs_leave_no_key_at_its_default():
     }
     wanted |= {f"uses {kind}" for kind in KINDS}
     wanted |= {"tied", "untied", "odd width", "pool with several readers", "sum of blocks"}
-    wanted |= {"repeat", "changed block"}
+    wanted |= {"repeat", "changed block", "changed over depth", "graded template"}
+    wanted |= {f"attention {kind}" for kind in ATTENTIONS} | {f"uses {kind}" for kind in SCALINGS}
+    wanted |= {"several attentions", "attention of an entry"}
     seen = Counter(key for seed in range(COUNT) for key in set(off_default(random_document(seed))))
     rare = {key: seen[key] for key in wanted if seen[key] < 20}
     assert not rare

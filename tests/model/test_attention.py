@@ -6,10 +6,11 @@ import torch
 from archspec.blocks.base import CostContext, ModelScope
 from archspec.blocks.module import BuildContext, ForwardContext
 from archspec.compiler.initialise import initialise
-from archspec.model.attention import Attention, document_mask
+from archspec.model.attention.gqa import GqaAttention
+from archspec.model.attention.visible import document_mask
 from archspec.model.norm import RMSNorm
 from archspec.model.rope import rotary_angles, rotate
-from archspec.spec.attention import AttentionConfig
+from archspec.spec.attention.gqa import GqaConfig
 from archspec.testing.blocks import SCOPE, context_of, random_input, saved_bytes_per_token
 
 SHAPES = [(4, 4, 10), (4, 2, 6), (6, 1, 8), (1, 1, 2)]
@@ -17,10 +18,10 @@ SHAPES = [(4, 4, 10), (4, 2, 6), (6, 1, 8), (1, 1, 2)]
 
 def build_attention(shape, dtype=torch.float64):
     heads, kv_heads, head_dim = shape
-    config = AttentionConfig(
+    config = GqaConfig(
         num_heads=heads, num_kv_heads=kv_heads, head_dim=head_dim, rope_theta=100.0
-    )
-    module = Attention(config, BuildContext(scope=SCOPE, norm_eps=1e-5, pools={})).to(dtype)
+    ).resolved(SCOPE.d_model)
+    module = GqaAttention(config, BuildContext(scope=SCOPE, norm_eps=1e-5, pools={})).to(dtype)
     initialise(module, seed=3)
     return module
 
@@ -37,7 +38,7 @@ def turn(x, theta):
 
 
 def by_definition(module, x, visible):
-    heads, kv_heads, head_dim = module.shape
+    heads, kv_heads, head_dim = module.config.shape
     batch, seq, _ = x.shape
     query = turn((x @ module.query.weight.T).view(batch, seq, heads, head_dim), 100.0)
     key = turn((x @ module.key.weight.T).view(batch, seq, kv_heads, head_dim), 100.0)
@@ -89,7 +90,7 @@ def test_given_positions_are_used():
 def test_activation_bytes_are_what_autograd_saves(shape):
     module = build_attention(shape, torch.float32)
     heads, kv_heads, head_dim = shape
-    config = AttentionConfig(num_heads=heads, num_kv_heads=kv_heads, head_dim=head_dim)
+    config = GqaConfig(num_heads=heads, num_kv_heads=kv_heads, head_dim=head_dim).resolved(45)
     context = CostContext(scope=SCOPE, seq_len=24, activation_element_bytes=4)
     priced = config.cost(context).activation_bytes_per_token
     assert priced == pytest.approx(saved_bytes_per_token(module), rel=0.1)
@@ -126,8 +127,8 @@ def test_norm_divides_by_the_root_mean_square():
 def test_output_starts_smaller_in_deeper_models():
     def std(num_layers):
         scope = ModelScope(d_model=64, num_layers=num_layers, vocab_size=2, pools={})
-        config = AttentionConfig(num_heads=4, num_kv_heads=4, head_dim=16)
-        module = Attention(config, BuildContext(scope=scope, norm_eps=1e-5, pools={}))
+        config = GqaConfig(num_heads=4, num_kv_heads=4, head_dim=16).resolved(64)
+        module = GqaAttention(config, BuildContext(scope=scope, norm_eps=1e-5, pools={}))
         return module.initialisers()["output.weight"].std
 
     assert std(2) / std(8) == pytest.approx(2.0)

@@ -77,3 +77,62 @@ def test_changes_apply_to_one_slot_only():
         parse_tree(f"{HEAD}layers: [a, {{block: a, hidden_dim: 99}}, a]\n", "f.yaml")
     )
     assert [layer.blocks[0].hidden_dim for layer in spec.layers] == [8, 99, 8]
+
+
+ATTENTION = HEAD.replace(
+    "{num_heads: 1}", "{full: {num_heads: 1}, local: {num_heads: 1, window: 4}, none: {type: none}}"
+)
+
+
+def attentions(layers: str) -> list[str]:
+    spec = resolve_model(parse_tree(f"{ATTENTION}layers: {layers}\n", "f.yaml"))
+    return [layer.attention_name for layer in spec.layers]
+
+
+@pytest.mark.parametrize(
+    ("layers", "expected"),
+    [
+        ("{num_layers: 3, default: a}", "full full full"),
+        (
+            "{num_layers: 4, default: a, attention: {place: {local: {every: 2}}}}",
+            "full local full local",
+        ),
+        (
+            "{num_layers: 4, default: a, attention: {default: local, place: {full: [0, '2-3']}}}",
+            "full local full full",
+        ),
+        (
+            "{num_layers: 4, default: a, place: {b: [1]}, attention: {place: "
+            "{local: {first: 1}, none: {centered: {count: 1}}}}}",
+            "local full none full",
+        ),
+        (
+            "[a, {block: a, attention: local}, {block: [a, b], attention: none}, [a, b]]",
+            "full local none full",
+        ),
+        (
+            "[{repeat: 2, layers: [{block: a, hidden_dim: 3, attention: local}, b]}]",
+            "local full local full",
+        ),
+    ],
+)
+def test_attention_is_placed_like_blocks(layers, expected):
+    assert attentions(layers) == expected.split()
+
+
+def test_a_sum_with_attention_keeps_its_blocks():
+    spec = resolve_model(
+        parse_tree(
+            f"{ATTENTION}layers: [{{block: [a, {{block: b, hidden_dim: 3}}], attention: local}}]\n",
+            "f.yaml",
+        )
+    )
+    assert spec.layers[0].names == ("a", "b")
+    assert spec.layers[0].blocks[1].hidden_dim == 3
+
+
+def test_a_block_may_have_the_name_of_an_attention():
+    spec = resolve_model(
+        parse_tree(f"{ATTENTION.replace('  a:', '  full:')}layers: [full]\n", "f.yaml")
+    )
+    assert spec.layers[0].names == ("full",)

@@ -1,0 +1,1 @@
+"""Attention modules, one file a type, named as their configs in ``archspec.spec.attention``."""

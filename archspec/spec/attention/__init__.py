@@ -1,0 +1,1 @@
+"""Attention types: what each declares, checks and costs, torch-free."""

@@ -115,6 +115,7 @@ class KVCache:
         layers: One for each layer, None where there is no attention.
         token_ids: [batch, max_tokens]; the first ``length`` of each row were seen.
         length: Tokens seen so far.
+        lookback: How many earlier token ids some block of the model hashes.
     """
 
     def __init__(
@@ -144,6 +145,7 @@ class KVCache:
                 f"max_tokens must be between 1 and max_seq_len={spec.max_seq_len}, but is {tokens}"
             )
         self.max_tokens = tokens
+        self.lookback = max(block.lookback for layer in spec.layers for block in layer.blocks)
         self.length = 0
         self.token_ids = torch.zeros(batch, tokens, dtype=torch.long, device=device)
         self.layers = tuple(

@@ -80,10 +80,11 @@ def _continued(context: ForwardContext, cache: KVCache, token_ids: Tensor) -> Fo
         )
     start = cache.length
     cache.add(token_ids)
-    if context.positions is not None:
-        return context
-    positions = torch.arange(start, cache.length, device=token_ids.device)[None]
-    return dataclasses.replace(context, positions=positions)
+    positions = context.positions
+    if positions is None:
+        positions = torch.arange(start, cache.length, device=token_ids.device)[None]
+    earlier = cache.token_ids[:, max(0, start - cache.lookback) : start]
+    return dataclasses.replace(context, positions=positions, earlier_token_ids=earlier)
 
 
 def _register_pool(pools: nn.Module, name: str, pool: Pool) -> None:

@@ -22,6 +22,7 @@ class _Declared:
     Attributes:
         name: The template.
         path: Where the document declares it.
+        raw: What it says, the template's keys included.
         config: Its config; sizes that change over depth are those of the first layer.
         ranges: Those sizes, with the path of the template or of the change that gives them: its
             layers are the ones that share the range.
@@ -29,6 +30,7 @@ class _Declared:
 
     name: str
     path: Path
+    raw: Mapping[str, Any]
     config: BlockConfig
     ranges: Mapping[str, tuple[DepthRange, Path]]
 
@@ -97,7 +99,11 @@ class BlockTemplates:
         }
         key = (declared.path, tuple(values.values()))
         if key not in self._sized:
-            self._sized[key] = declared.config.model_copy(update=values)
+            config = self._reporter.validate(
+                type(declared.config), {**declared.raw, **values}, declared.path
+            )
+            assert config is not None, "sizes between two valid ones are valid"
+            self._sized[key] = config
         return self._sized[key]
 
     def all(self) -> list[tuple[Path, BlockConfig]]:
@@ -158,7 +164,7 @@ class BlockTemplates:
         config = self._reporter.validate(schema, first, path)
         if ranges and config is not None and self._reporter.validate(schema, last, path) is None:
             return None
-        return None if config is None else _Declared(name, path, config, ranges)
+        return None if config is None else _Declared(name, path, raw, config, ranges)
 
     def _range(self, raw: object, path: Path) -> DepthRange | None:
         size = self._reporter.validate(DepthRange, raw, path)

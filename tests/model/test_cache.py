@@ -111,6 +111,18 @@ def test_in_parallel_layers_too(norm_position):
 
 
 @torch.no_grad()
+@pytest.mark.parametrize("chunks", [[1] * 17, [3, 1, 2, 11]], ids=["tokens", "chunks"])
+@torch.no_grad()
+def test_blocks_that_look_back_get_the_ids_of_earlier_tokens(chunks):
+    ngrams = {"type": "ngram", "orders": [2, 5], "slots": 13, "row_dim": 3}
+    layers = {"num_layers": 2, "default": "ngrams"}
+    spec = spec_of(ATTENTION["grouped"], blocks={"ngrams": ngrams}, layers=layers)
+    model = compile(spec, dtype="float64")
+    cache = KVCache(spec, batch=2, dtype=torch.float64)
+    result = in_chunks(model, TOKENS, chunks, cache)
+    torch.testing.assert_close(result, model(TOKENS), rtol=1e-12, atol=1e-12)
+
+
 def test_a_reset_cache_is_a_new_one():
     spec = spec_of(ATTENTION["window 4"])
     model = compile(spec, dtype="float64")

@@ -125,5 +125,5 @@ def find_hardware(name: str) -> pathlib.Path:
     if path.suffix in (".yaml", ".yml") or len(path.parts) > 1:
         return path
     raise ArchspecError(
-        f"unknown device {name!r}; {suggest(name, bundled)}; or give the path of a hardware document"
+        f"unknown device {name!r}; {suggest(name, bundled)}; a path names a document of your own"
     )

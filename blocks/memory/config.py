@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from archspec.blocks.base import BlockConfig, CostContext, Fault, ModelScope
+from archspec.blocks.base import BlockConfig, CostContext, Fault, ModelScope, TableRead
 from archspec.blocks.pool.config import PoolConfig
 from archspec.quantities import Cost
 from archspec.schema import PositiveInt
@@ -103,6 +103,26 @@ class ProductKeyConfig(BlockConfig):
         in_fp32 = picks + 2 * self.num_heads * self.qk_norm
         return elements * element + in_fp32 * max(4, element) + 4 * picks
 
+    def lookup_reads(self, table: PoolConfig, *, name: str | None) -> tuple[TableRead, ...]:
+        """Say what one token reads of ``table``."""
+        read = TableRead(
+            table=name,
+            slots=table.slots,
+            row_dim=table.value_dim,
+            num_heads=self.num_heads,
+            top_k=self.top_k,
+        )
+        return (read,)
+
+    def lookup_kept_bytes(self, table: PoolConfig, context: CostContext) -> int:
+        """Count queries, scores in fp32 and slots in int32, the summed value, gate and output."""
+        d_model, element = context.scope.d_model, context.activation_element_bytes
+        gated = self.gate != "none"
+        has_output = self.has_output(d_model=d_model, value_dim=table.value_dim)
+        elements = self.num_heads * self.key_dim + table.value_dim * (1 + gated)
+        elements += d_model * has_output
+        return elements * element + self.num_heads * self.top_k * (max(4, element) + 4)
+
 
 class MemoryConfig(ProductKeyConfig):
     """A product-key look-up into a table of its own."""
@@ -130,3 +150,11 @@ class MemoryConfig(ProductKeyConfig):
     def cost(self, context: CostContext) -> Cost:
         """Price the look-up and the table."""
         return self.table.cost() + self.lookup_cost(self.table, context)
+
+    def table_reads(self, context: CostContext) -> tuple[TableRead, ...]:
+        """Say what one token reads of the table."""
+        return self.lookup_reads(self.table, name=None)
+
+    def kept_bytes(self, context: CostContext) -> int:
+        """Count what the look-up keeps."""
+        return self.lookup_kept_bytes(self.table, context)

@@ -8,8 +8,8 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from archspec.blocks.base import BlockConfig, CostContext, Fault, ModelScope
-from archspec.blocks.dense.config import Activation, num_matrices, saved_widths
-from archspec.quantities import Cost
+from archspec.blocks.dense.config import Activation, inner_results, num_matrices, saved_widths
+from archspec.quantities import Cost, expected_distinct
 from archspec.schema import Count, PositiveInt
 
 
@@ -89,3 +89,18 @@ class MoeConfig(BlockConfig):
         scores = self.num_experts + 1 + (self.top_k + 1) * self.normalize_scores
         vectors = d_model + choices + self.num_shared_experts * inner
         return vectors * element + scores * max(4, element) + 3 * 8 * self.top_k
+
+    def touched_params(self, context: CostContext, tokens: float) -> float:
+        """Expect router, shared experts and the ``E (1 - (1 - k / E) ** tokens)`` experts met."""
+        d_model = context.scope.d_model
+        expert = num_matrices(self.activation) * d_model * self.hidden_dim
+        met = expected_distinct(self.num_experts, self.top_k, tokens)
+        return d_model * self.num_experts + (self.num_shared_experts + met) * expert
+
+    def kept_bytes(self, context: CostContext) -> int:
+        """Count the results of the matmuls: router outputs, and inner vectors and outputs."""
+        d_model = context.scope.d_model
+        inner = inner_results(self.activation) * self.hidden_dim
+        shared = (self.num_shared_experts * inner + d_model) * bool(self.num_shared_experts)
+        elements = self.num_experts + self.top_k * (inner + d_model) + shared
+        return elements * context.activation_element_bytes

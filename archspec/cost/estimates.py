@@ -142,7 +142,8 @@ def estimate(spec: ModelSpec, setting: Setting, hardware: HardwareSpec | None = 
     if setting.batch < 1:
         raise ValueError(f"batch must be at least 1, but is {setting.batch}")
     context = cost_context(spec, seq_len=setting.seq_len, dtype=setting.dtype)
-    decoding = cost_context(spec, seq_len=setting.length or context.seq_len, dtype=setting.dtype)
+    length = context.seq_len if setting.length is None else setting.length
+    decoding = cost_context(spec, seq_len=length, dtype=setting.dtype)
     tokens = setting.batch * context.seq_len
     decode_parts = decode_work(spec, decoding, batch=setting.batch)
     step = prefill = decode = None
@@ -154,7 +155,7 @@ def estimate(spec: ModelSpec, setting: Setting, hardware: HardwareSpec | None = 
     return Estimates(
         setting=setting,
         seq_len=context.seq_len,
-        length=decoding.seq_len,
+        length=length,
         hardware=hardware,
         activation_bytes_per_token=activation_memory(spec, context, setting.recompute).kept,
         train_flops_per_token=training_flops(spec, context, setting.recompute),
@@ -166,7 +167,7 @@ def estimate(spec: ModelSpec, setting: Setting, hardware: HardwareSpec | None = 
             weights=setting.weights,
             tables=setting.tables,
         ),
-        inference=inference_memory(spec, decoding, batch=setting.batch, length=decoding.seq_len),
+        inference=inference_memory(spec, decoding, batch=setting.batch, length=length),
         decode_bytes=total_work(decode_parts).moved_bytes,
         step=step,
         prefill=prefill,

@@ -146,11 +146,10 @@ def table() -> str:
         spec = load_model(f"specs/models/{name}.yaml", overrides)
         built = verify(spec, seq_len=SEQ_LEN)
         params, flops = built.built_params, int(built.built_flops_per_token * SEQ_LEN)
-        for counter in COUNTERS:
+        for index, counter in enumerate(COUNTERS):
             found = count(counter, spec)
             cell = f"{cells(found.params, params)} | {cells(found.flops, flops)}"
-            lines.append(f"| {title} | {counter} | {cell} |")
-            title = ""
+            lines.append(f"| {'' if index else title} | {counter} | {cell} |")
     return "\n".join(lines)
 
 

@@ -7,8 +7,29 @@ from archspec.blocks.registry import BLOCKS
 
 PUBLIC_NAMES = ["__version__", "compile", "load_model", "summarize"]
 BLOCK_KINDS = ["dense", "memory", "moe", "shared_pool"]
-COMMANDS = ["check", "kinds", "schema", "search", "show", "summary", "train"]
+COMMANDS = [
+    "check",
+    "compare",
+    "diff",
+    "hardware",
+    "kinds",
+    "schema",
+    "search",
+    "show",
+    "summary",
+    "train",
+]
 DOCUMENT_KEYS = {
+    "hardware": [
+        "archspec",
+        "kind",
+        "link_bandwidth",
+        "memory_bandwidth",
+        "memory_bytes",
+        "name",
+        "peak_flops",
+        "source",
+    ],
     "model": [
         "archspec",
         "attention",

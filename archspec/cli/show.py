@@ -38,10 +38,10 @@ def run(arguments: argparse.Namespace) -> int:
 
     root = read_document(arguments.spec, None, arguments.overrides)
     if arguments.origin:
-        from archspec.report.origins import origins_table
+        from archspec.report.origins import origins_view
         from archspec.spec.origins import origins
 
-        console().print(origins_table(origins(root)))
+        console().print(origins_view(origins(root)))
         return 0
     from archspec.report.documents import document_yaml
 

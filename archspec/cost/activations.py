@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from archspec.blocks.base import CostContext
-from archspec.cost.summary import layer_cost, model_parts
+from archspec.cost.summary import layer_cost, model_parts, per_layer
 from archspec.spec.model import LayerSpec, ModelSpec
 
 Recompute = Literal["none", "selective", "full"]
@@ -69,12 +69,8 @@ def activation_memory(
         context: Conventions, from ``cost_context``; its element size is that of training.
         recompute: What is done again in the backward pass.
     """
-    known: dict[LayerSpec, Activations] = {}
-    for layer in spec.layers:
-        if layer not in known:
-            known[layer] = layer_activations(layer, context, recompute)
     return ActivationMemory(
-        layers=tuple(known[layer] for layer in spec.layers),
+        layers=per_layer(spec, lambda layer: layer_activations(layer, context, recompute)),
         parts=sum(part.cost.activation_bytes_per_token for part in model_parts(spec, context)),
     )
 

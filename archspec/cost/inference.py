@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from archspec.blocks.base import CostContext
-from archspec.cost.summary import layer_cost, summarize
-from archspec.cost.work import PartWork, Work, layer_forward, parts_forward
+from archspec.cost.summary import total_cost
+from archspec.cost.work import PartWork, Work, layer_forward, layer_parts, parts_forward
 from archspec.spec.model import LayerSpec, ModelSpec
 
 
@@ -28,13 +28,12 @@ def inference_memory(
     spec: ModelSpec, context: CostContext, *, batch: int, length: int
 ) -> InferenceMemory:
     """Count the bytes of weights and of a cache for ``batch`` sequences of ``length`` tokens."""
-    total = summarize(spec).total
-    cached = sum(layer_cost(layer, context).kv_bytes_per_token for layer in spec.layers)
+    total = total_cost(spec, context)
     element = context.activation_element_bytes
     return InferenceMemory(
         weights=(total.num_params - total.num_table_params) * element,
         tables=total.num_table_params * context.table_element_bytes,
-        cache=batch * length * cached,
+        cache=batch * length * total.kv_bytes_per_token,
     )
 
 
@@ -45,13 +44,8 @@ def prefill_work(spec: ModelSpec, context: CostContext, *, batch: int) -> tuple[
     """
     tokens = batch * context.seq_len
     element = context.activation_element_bytes
-    layers = tuple(
-        PartWork(
-            name="layer",
-            index=index,
-            work=layer_forward(layer, context, tokens, weight_bytes=element),
-        )
-        for index, layer in enumerate(spec.layers)
+    layers = layer_parts(
+        spec, lambda layer: layer_forward(layer, context, tokens, weight_bytes=element)
     )
     first, *_ = parts_forward(spec, context, tokens, weight_bytes=element)
     _, *rest = parts_forward(spec, context, batch, weight_bytes=element)
@@ -68,14 +62,7 @@ def decode_work(spec: ModelSpec, context: CostContext, *, batch: int) -> tuple[P
         batch: Sequences decoded together; they share the weights that are read.
     """
     full = replace(context, causal=False)
-    known: dict[LayerSpec, Work] = {}
-    for layer in spec.layers:
-        if layer not in known:
-            known[layer] = _decode_layer(layer, full, batch)
-    layers = tuple(
-        PartWork(name="layer", index=index, work=known[layer])
-        for index, layer in enumerate(spec.layers)
-    )
+    layers = layer_parts(spec, lambda layer: _decode_layer(layer, full, batch))
     element = context.activation_element_bytes
     first, *rest = parts_forward(spec, full, batch, weight_bytes=element)
     return (first, *layers, *rest)

@@ -10,9 +10,16 @@ from dataclasses import dataclass, fields
 
 from archspec.blocks.base import CostContext
 from archspec.cost.activations import Recompute, activation_memory
-from archspec.cost.summary import layer_cost, summarize
+from archspec.cost.summary import layer_cost, per_layer, total_cost
 from archspec.cost.tables import Table, model_tables
-from archspec.cost.work import PartWork, Work, layer_forward, layer_weights, parts_forward
+from archspec.cost.work import (
+    PartWork,
+    Work,
+    layer_forward,
+    layer_parts,
+    layer_weights,
+    parts_forward,
+)
 from archspec.spec.model import LayerSpec, ModelSpec
 
 
@@ -94,7 +101,7 @@ def training_memory(
     """
     found = model_tables(spec, context)
     in_tables = sum(table.num_params for table in found)
-    others = summarize(spec).total.num_params - in_tables
+    others = total_cost(spec, context).num_params - in_tables
     return TrainingMemory(
         weights=others * weights.weight,
         masters=others * weights.master,
@@ -125,7 +132,7 @@ def training_flops(spec: ModelSpec, context: CostContext, recompute: Recompute =
     """
     flops = 3 * sum(part.work.flops for part in parts_forward(spec, context, 1, weight_bytes=0))
     passes = 4 if recompute == "full" else 3
-    layers = sum(layer_cost(layer, context).flops_per_token for layer in spec.layers)
+    layers = sum(per_layer(spec, lambda layer: layer_cost(layer, context).flops_per_token))
     return round(flops) + passes * layers
 
 
@@ -153,17 +160,13 @@ def training_work(
         weights: How everything but tables is held.
         tables: How value tables are held.
     """
-    known: dict[LayerSpec, Work] = {}
-    for layer in spec.layers:
-        if layer not in known:
-            known[layer] = _layer_pass(layer, context, tokens, recompute, weights)
-    layers = tuple(
-        PartWork(name="layer", index=index, work=known[layer] * micro_batches)
-        for index, layer in enumerate(spec.layers)
+    layers = layer_parts(
+        spec,
+        lambda layer: _layer_pass(layer, context, tokens, recompute, weights) * micro_batches,
     )
     found = model_tables(spec, context)
     parts = tuple(_parts_pass(spec, context, tokens, micro_batches, weights))
-    update = _update(spec, found, tokens * micro_batches, weights, tables)
+    update = _update(spec, context, found, tokens * micro_batches, weights, tables)
     scattered = sum(_updated(table, tables, tokens) for table in found) * tables.gradient
     update += Work(table_bytes=scattered * micro_batches)
     first, *rest = parts
@@ -200,13 +203,15 @@ def _parts_pass(
 
 def _update(
     spec: ModelSpec,
+    context: CostContext,
     found: tuple[Table, ...],
     tokens: float,
     weights: RoleBytes,
     tables: RoleBytes,
 ) -> Work:
     """Estimate the optimizer's step: it reads gradients, reads and writes the rest."""
-    others = summarize(spec).total.num_params - sum(table.num_params for table in found)
+    stored = total_cost(spec, context).num_params
+    others = stored - sum(table.num_params for table in found)
     state = others * _update_bytes(weights)
     for table in found:
         updated = _updated(table, tables, tokens)

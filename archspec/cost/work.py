@@ -11,11 +11,11 @@ Conventions of the traffic, an estimate of what fused kernels move:
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 
 from archspec.blocks.base import CostContext
-from archspec.cost.summary import frame_cost, layer_cost, model_parts
+from archspec.cost.summary import frame_cost, layer_cost, model_parts, per_layer
 from archspec.spec.model import LayerSpec, ModelSpec
 
 
@@ -87,6 +87,14 @@ def layer_forward(
         table_bytes=cost.table_bytes_per_token * tokens,
         kv_bytes=cost.kv_bytes_per_token * tokens,
         activation_bytes=2 * cost.activation_bytes_per_token * tokens,
+    )
+
+
+def layer_parts(spec: ModelSpec, work: Callable[[LayerSpec], Work]) -> tuple[PartWork, ...]:
+    """Return the work of every layer as a part, computing each distinct layer once."""
+    return tuple(
+        PartWork(name="layer", index=index, work=found)
+        for index, found in enumerate(per_layer(spec, work))
     )
 
 

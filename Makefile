@@ -9,11 +9,11 @@ READY := .venv/.ready
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadfile --durations=15
 
 .DEFAULT_GOAL := help
-.PHONY: bench clean format help lint reference search setup test test-slow
+.PHONY: bench bench-counters clean format help lint reference search setup test test-slow
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | while IFS="$$(printf '\t')" read -r name text; do \
-		printf '  make %-10s %s\n' "$$name" "$$text"; done
+		printf '  make %-14s %s\n' "$$name" "$$text"; done
 
 setup: $(READY) ## install archspec and its tools into .venv (the other targets do it by themselves)
 
@@ -56,6 +56,12 @@ reference: $(READY) ## write docs/reference and specs/schema from the schemas
 bench: $(READY) ## run the benchmarks
 	@echo "Running the benchmarks in benchmarks/."
 	@$(BIN)/python -m benchmarks
+
+bench-counters: $(READY) ## compare other parameter and FLOP counters, write docs/counters.md
+	@echo "Installing the counters that the books are compared with."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+		-c constraints.txt -e '.[bench]'
+	@$(BIN)/python -m benchmarks counters
 
 clean: ## remove caches and build output; .venv and runs/ stay
 	@echo "Removing caches and build output."

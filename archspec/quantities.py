@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, fields
 
 DTYPE_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2, "float64": 8}
@@ -39,3 +40,17 @@ class Cost:
 
 COST_FIELDS: tuple[str, ...] = tuple(field.name for field in fields(Cost))
 FREE = Cost()
+
+
+def expected_distinct(total: int, drawn: int, times: float) -> float:
+    """Return how many of ``total`` things are met when ``drawn`` distinct ones are, ``times`` over.
+
+    ``total (1 - (1 - drawn / total) ** times)``: every draw uniform and independent of the others.
+    Real routers and look-ups are skewed and meet fewer, so as bytes this is an upper estimate.
+
+    >>> expected_distinct(8, 2, 1), round(expected_distinct(8, 2, 4), 3), expected_distinct(4, 4, 9)
+    (2.0, 5.469, 4.0)
+    """
+    if drawn >= total:
+        return float(total)
+    return -total * math.expm1(times * math.log1p(-drawn / total))

@@ -93,6 +93,15 @@ def format_bytes(value: float) -> str:
     return text if text.endswith("iB") else f"{text} B"
 
 
+def format_decimal(value: float, unit: str) -> str:
+    """Write a figure as data sheets do, in powers of ten.
+
+    >>> format_decimal(3.35e12, "B"), format_decimal(989e12, "FLOP/s")
+    ('3.35 TB', '989 TFLOP/s')
+    """
+    return _scaled(value, [(1e12, f"T{unit}"), (1e9, f"G{unit}"), (1e6, f"M{unit}")])
+
+
 def format_seconds(value: float) -> str:
     """Write a duration the way people say it.
 
@@ -106,3 +115,14 @@ def format_seconds(value: float) -> str:
         return f"{seconds} s"
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {seconds} s"
+
+
+def format_duration(value: float) -> str:
+    """Write a time that may be far below a second.
+
+    >>> format_duration(0.0123), format_duration(4.2e-5), format_duration(75)
+    ('12.3 ms', '42.0 us', '1 min 15 s')
+    """
+    if value >= 10:
+        return format_seconds(value)
+    return _scaled(value, [(1.0, "s"), (1e-3, "ms"), (1e-6, "us"), (1e-9, "ns")]) if value else "0"

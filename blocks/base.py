@@ -14,7 +14,7 @@ from typing import Literal
 
 from archspec.blocks.pool.config import PoolConfig
 from archspec.errors import Path
-from archspec.quantities import Cost
+from archspec.quantities import Cost, expected_distinct
 from archspec.schema import Schema
 
 NormPosition = Literal["pre", "post", "both"]
@@ -49,6 +49,29 @@ class CostContext:
     table_element_bytes: int = 2
     activation_element_bytes: int = 2
     causal: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TableRead:
+    """What one token reads from a value table: ``top_k`` distinct rows for each head.
+
+    Attributes:
+        table: A private table has no name; a pool has the model's.
+        slots: Rows of the table.
+        row_dim: Width of a row, in elements.
+        num_heads: Look-ups per token, independent of one another.
+        top_k: Distinct rows of one look-up.
+    """
+
+    table: str | None
+    slots: int
+    row_dim: int
+    num_heads: int
+    top_k: int
+
+    def rows(self, tokens: float) -> float:
+        """Expect how many distinct rows ``tokens`` tokens read, if access is uniform."""
+        return expected_distinct(self.slots, self.top_k, self.num_heads * tokens)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,3 +117,20 @@ class BlockConfig(Schema):
     @abstractmethod
     def cost(self, context: CostContext) -> Cost:
         """Price one placement of the block; a pool it reads is priced apart, once."""
+
+    def table_reads(self, context: CostContext) -> tuple[TableRead, ...]:
+        """Say which tables a token reads, and how much of them."""
+        return ()
+
+    def touched_params(self, context: CostContext, tokens: float) -> float:
+        """Expect how many parameters, table rows apart, one pass over ``tokens`` tokens reads."""
+        cost = self.cost(context)
+        return cost.num_params - cost.num_table_params
+
+    def kept_bytes(self, context: CostContext) -> int:
+        """Count the activation bytes per token that selective recompute keeps.
+
+        The results of matmuls, selections and look-ups, whether or not autograd needs them; not the
+        block's input. A block that does not say keeps all that autograd keeps.
+        """
+        return self.cost(context).activation_bytes_per_token

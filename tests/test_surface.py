@@ -9,8 +9,29 @@ from archspec.spec.attention.registry import ATTENTIONS
 PUBLIC_NAMES = ["__version__", "compile", "load_model", "summarize"]
 BLOCK_KINDS = ["dense", "memory", "moe", "ngram", "none", "shared_pool"]
 ATTENTION_TYPES = ["gqa", "mla", "none"]
-COMMANDS = ["check", "kinds", "schema", "search", "show", "summary", "train"]
+COMMANDS = [
+    "check",
+    "compare",
+    "diff",
+    "hardware",
+    "kinds",
+    "schema",
+    "search",
+    "show",
+    "summary",
+    "train",
+]
 DOCUMENT_KEYS = {
+    "hardware": [
+        "archspec",
+        "kind",
+        "link_bandwidth",
+        "memory_bandwidth",
+        "memory_bytes",
+        "name",
+        "peak_flops",
+        "source",
+    ],
     "model": [
         "archspec",
         "attention",

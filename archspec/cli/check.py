@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from archspec.cli.command import Subparsers, add_json, declare, print_json
+from archspec.cli.command import Subparsers, add_json, add_set, declare, print_json
 
 
 def add_parser(commands: Subparsers) -> None:
@@ -17,6 +17,7 @@ def add_parser(commands: Subparsers) -> None:
         example="archspec check specs/models/*.yaml",
     )
     parser.add_argument("specs", nargs="+", metavar="SPEC", help="documents of any kind")
+    add_set(parser)
     add_json(parser)
 
 
@@ -30,7 +31,7 @@ def run(arguments: argparse.Namespace) -> int:
     for path in arguments.specs:
         problems: list[str] = []
         try:
-            lines = [f"{path}: ok, {document_line(load(path))}"]
+            lines = [f"{path}: ok, {document_line(load(path, arguments.overrides))}"]
         except SpecError as error:
             lines = problems = list(map(str, error.problems))
         results.append({"file": path, "ok": not problems, "problems": problems})

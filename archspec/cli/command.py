@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import csv
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -22,12 +23,12 @@ def declare(
     summary: str,
     example: str,
 ) -> argparse.ArgumentParser:
-    """Add a subcommand with its help and its example."""
+    """Add a subcommand with its help and its example, one command a line."""
     parser: argparse.ArgumentParser = commands.add_parser(
         name,
         help=summary,
         description=summary[0].upper() + summary[1:] + ".",
-        epilog=f"example:\n  {example}",
+        epilog="example:\n  " + example.replace("\n", "\n  "),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.set_defaults(run=run)
@@ -39,10 +40,28 @@ def add_json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
 
 
+def add_set(parser: argparse.ArgumentParser) -> None:
+    """Add ``--set``, which any number of values may be given by."""
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        dest="overrides",
+        metavar="PATH=VALUE",
+        help="set a value over the document, such as blocks.ffn.hidden_dim=4096 or layers[3]=ffn; "
+        "may be repeated",
+    )
+
+
 def print_json(value: object) -> None:
     """Print a value as JSON on standard output."""
     json.dump(value, sys.stdout, indent=2)
     sys.stdout.write("\n")
+
+
+def print_csv(rows: Iterable[Sequence[object]]) -> None:
+    """Print rows as CSV on standard output, numbers exact."""
+    csv.writer(sys.stdout, lineterminator="\n").writerows(rows)
 
 
 def console() -> Console:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 
 import archspec
-from archspec.cli import check, kinds, schema, search, show, summary, train
+from archspec.cli import check, compare, diff, hardware, kinds, schema, search, show, summary, train
 
 DESCRIPTION = """\
 Declare a language model in YAML, see what it costs before anything is built, compile it to torch,
@@ -34,6 +34,6 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"archspec {archspec.__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for command in (check, kinds, schema, search, show, summary, train):
+    for command in (check, compare, diff, hardware, kinds, schema, search, show, summary, train):
         command.add_parser(commands)
     return parser

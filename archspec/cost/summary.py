@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from archspec.blocks.base import BlockConfig, CostContext
 from archspec.quantities import COST_FIELDS, DTYPE_BYTES, FREE, Cost
 from archspec.spec.attention.base import AttentionConfig
 from archspec.spec.dump import spec_hash
 from archspec.spec.model import LayerSpec, ModelSpec
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +113,7 @@ def summarize(
         ValueError: If ``seq_len`` is not in 1..max_seq_len or ``dtype`` is unknown.
     """
     context = cost_context(spec, seq_len=seq_len, dtype=dtype, causal=causal)
+    costs = per_layer(spec, lambda layer: layer_cost(layer, context))
     layers = tuple(
         LayerCost(
             index,
@@ -118,15 +121,12 @@ def summarize(
             tuple(zip(layer.names, layer.blocks, strict=True)),
             cost,
         )
-        for index, (layer, cost) in enumerate(
-            zip(spec.layers, _layer_costs(spec, context), strict=True)
-        )
+        for index, (layer, cost) in enumerate(zip(spec.layers, costs, strict=True))
     )
     pools = tuple(
         Part(name, pool.size(), pool.cost(spec.d_model)) for name, pool in spec.pools.items()
     )
     parts = tuple(model_parts(spec, context))
-    costs = [*(layer.cost for layer in layers), *(part.cost for part in (*pools, *parts))]
     return Summary(
         name=spec.name,
         spec_hash=spec_hash(spec),
@@ -136,7 +136,7 @@ def summarize(
         pools=pools,
         readers=_readers(spec),
         parts=parts,
-        total=sum(costs, FREE),
+        total=sum((*costs, *(part.cost for part in (*pools, *parts))), FREE),
         conventions=_conventions(context, dtype),
     )
 
@@ -185,13 +185,20 @@ def layer_cost(layer: LayerSpec, context: CostContext) -> Cost:
     return sum((block.cost(context) for block in layer.blocks), frame_cost(layer, context))
 
 
-def _layer_costs(spec: ModelSpec, context: CostContext) -> Iterator[Cost]:
-    """Price every layer, computing each distinct one once."""
-    known: dict[LayerSpec, Cost] = {}
+def per_layer(spec: ModelSpec, price: Callable[[LayerSpec], T]) -> tuple[T, ...]:
+    """Apply ``price`` to every layer, computing each distinct one once."""
+    known: dict[LayerSpec, T] = {}
     for layer in spec.layers:
         if layer not in known:
-            known[layer] = layer_cost(layer, context)
-        yield known[layer]
+            known[layer] = price(layer)
+    return tuple(known[layer] for layer in spec.layers)
+
+
+def total_cost(spec: ModelSpec, context: CostContext) -> Cost:
+    """Price a whole model, without the books of its parts."""
+    layers = per_layer(spec, lambda layer: layer_cost(layer, context))
+    pools = (pool.cost(spec.d_model) for pool in spec.pools.values())
+    return sum((*layers, *pools, *(part.cost for part in model_parts(spec, context))), FREE)
 
 
 def model_parts(spec: ModelSpec, context: CostContext) -> Iterator[Part]:

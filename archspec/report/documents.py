@@ -5,6 +5,7 @@ from __future__ import annotations
 import yaml
 
 from archspec.spec.dump import spec_hash, to_yaml
+from archspec.spec.hardware import HardwareSpec
 from archspec.spec.load import Spec
 from archspec.spec.model import ModelSpec
 from archspec.spec.search import SearchSpec
@@ -18,6 +19,8 @@ def document_line(spec: Spec) -> str:
         return f"model, {len(spec.layers)} layers of {', '.join(sorted(kinds))}"
     if isinstance(spec, SearchSpec):
         return f"search, {spec.trials} trials over {len(spec.choices)} layers"
+    if isinstance(spec, HardwareSpec):
+        return f"hardware, {spec.name}"
     return f"training, {format_count(spec.tokens)} tokens in {spec.num_steps} steps"
 
 

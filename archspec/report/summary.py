@@ -95,14 +95,13 @@ def _rows(summary: Summary, *, unfold: bool) -> Iterator[tuple[str, str, str, Co
     first, *rest = summary.parts
     several = len({layer.attention for layer in summary.layers}) > 1
     yield "", first.name, first.size, first.cost
-    for run in _runs(summary.layers, unfold=unfold):
-        blocks = run[0].blocks
-        kinds = " + ".join(config.type for _, config in blocks)
-        sizes = " + ".join(config.size() for _, config in blocks)
+    for run in layer_runs(summary.layers, unfold=unfold):
+        kinds = block_kinds(run[0])
+        sizes = " + ".join(config.size() for _, config in run[0].blocks)
         name, attention = run[0].attention
         if several:
             kinds, sizes = f"{name or attention.type}; {kinds}", f"{attention.size()}; {sizes}"
-        yield _span(run), kinds, sizes, sum((layer.cost for layer in run), FREE)
+        yield span(run), kinds, sizes, sum((layer.cost for layer in run), FREE)
     for pool in summary.pools:
         readers = summary.readers[pool.name]
         yield _readers(readers), f"pool {pool.name}", pool.size, pool.cost
@@ -110,7 +109,8 @@ def _rows(summary: Summary, *, unfold: bool) -> Iterator[tuple[str, str, str, Co
         yield "", part.name, part.size, part.cost
 
 
-def _runs(layers: Iterable[LayerCost], *, unfold: bool) -> Iterator[list[LayerCost]]:
+def layer_runs(layers: Iterable[LayerCost], *, unfold: bool) -> Iterator[list[LayerCost]]:
+    """Yield runs of neighbours that differ in nothing but their index, or every layer by itself."""
     run: list[LayerCost] = []
     for layer in layers:
         if run and (unfold or not layer.same_kind(run[0])):
@@ -121,9 +121,15 @@ def _runs(layers: Iterable[LayerCost], *, unfold: bool) -> Iterator[list[LayerCo
         yield run
 
 
-def _span(run: list[LayerCost]) -> str:
+def span(run: list[LayerCost]) -> str:
+    """Name the layers of a run: ``3`` or ``4-10``."""
     first, last = run[0].index, run[-1].index
     return f"{first}" if first == last else f"{first}-{last}"
+
+
+def block_kinds(layer: LayerCost) -> str:
+    """Name the types of a layer's blocks."""
+    return " + ".join(config.type for _, config in layer.blocks)
 
 
 def _readers(readers: tuple[int, ...]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from archspec.schema import Schema
+from archspec.spec.hardware import HardwareSpec
 from archspec.spec.model import ModelDocument
 from archspec.spec.search import SearchDocument
 from archspec.spec.train import TrainSpec
@@ -13,4 +14,5 @@ DOCUMENTS: Mapping[str, type[Schema]] = {
     "model": ModelDocument,
     "train": TrainSpec,
     "search": SearchDocument,
+    "hardware": HardwareSpec,
 }

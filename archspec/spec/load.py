@@ -10,6 +10,7 @@ from typing import Literal, overload
 from archspec.errors import Path, SpecError, suggest
 from archspec.spec.compose import compose
 from archspec.spec.documents import DOCUMENTS
+from archspec.spec.hardware import HardwareSpec, find_hardware
 from archspec.spec.model import ModelSpec
 from archspec.spec.resolve import resolve_model
 from archspec.spec.resolve_search import resolve_search
@@ -19,7 +20,7 @@ from archspec.spec.tree import Node, describe
 from archspec.spec.validate import Reporter
 
 AnyPath = str | os.PathLike[str]
-Spec = ModelSpec | TrainSpec | SearchSpec
+Spec = ModelSpec | TrainSpec | SearchSpec | HardwareSpec
 
 
 def load_model(path: AnyPath, overrides: Sequence[str] = ()) -> ModelSpec:
@@ -48,6 +49,21 @@ def load_search(path: AnyPath, overrides: Sequence[str] = ()) -> SearchSpec:
     return _resolve_search(read_document(path, "search", overrides))
 
 
+def load_hardware(name: AnyPath, overrides: Sequence[str] = ()) -> HardwareSpec:
+    """Load a hardware document: a bundled device by its name, any other by its path.
+
+    Raises:
+        ArchspecError: If the name is no bundled device.
+        SpecError: With every problem of the document.
+
+    Example:
+        >>> load_hardware("h100").memory_bandwidth
+        3350000000000.0
+    """
+    path = find_hardware(os.fspath(name))
+    return _resolve_hardware(read_document(path, "hardware", overrides))
+
+
 def load(path: AnyPath, overrides: Sequence[str] = ()) -> Spec:
     """Load a document of any kind. Raises SpecError."""
     return resolve(read_document(path, None, overrides))
@@ -60,6 +76,8 @@ def resolve(root: Node) -> Spec:
         return _resolve_train(root)
     if kind is not None and kind.value == "search":
         return _resolve_search(root)
+    if kind is not None and kind.value == "hardware":
+        return _resolve_hardware(root)
     return resolve_model(root)
 
 
@@ -105,6 +123,17 @@ def _resolve_train(root: Node) -> TrainSpec:
         reporter.report(fault.path, fault.message)
     reporter.raise_problems()
     return spec.located(_folder(root, ("data",)))
+
+
+def _resolve_hardware(root: Node) -> HardwareSpec:
+    reporter = Reporter(root)
+    fields = reporter.validate_fields(HardwareSpec)
+    reporter.raise_problems()
+    spec = HardwareSpec(**fields)
+    for fault in spec.check():
+        reporter.report(fault.path, fault.message)
+    reporter.raise_problems()
+    return spec
 
 
 def _folder(root: Node, path: Path) -> pathlib.Path:

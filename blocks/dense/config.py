@@ -32,6 +32,11 @@ def saved_widths(activation: Activation) -> int:
     return {"swiglu": 4, "geglu": 4, "gelu": 2, "relu2": 2}[activation]
 
 
+def inner_results(activation: Activation) -> int:
+    """Count the vectors of width ``hidden_dim`` that matmuls produce: gate and up, or up alone."""
+    return num_matrices(activation) - 1
+
+
 class DenseConfig(BlockConfig):
     """A feed-forward block: SwiGLU ``(silu(x W_g) * x W_u) W_d``, or plain GELU or ReLU².
 
@@ -62,3 +67,9 @@ class DenseConfig(BlockConfig):
             flops_per_token=2 * weights,
             activation_bytes_per_token=saved * context.activation_element_bytes,
         )
+
+    def kept_bytes(self, context: CostContext) -> int:
+        """Count the results of the matmuls: those of the inner width, and the output."""
+        return (
+            inner_results(self.activation) * self.hidden_dim + context.scope.d_model
+        ) * context.activation_element_bytes

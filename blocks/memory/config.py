@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from archspec.blocks.base import BlockConfig, CostContext, Fault, ModelScope
+from archspec.blocks.base import BlockConfig, CostContext, Fault, ModelScope, TableRead
 from archspec.blocks.pool.config import Expert, PoolConfig
 from archspec.quantities import Cost
 from archspec.schema import PositiveInt
@@ -116,6 +116,33 @@ class ProductKeyConfig(BlockConfig):
         in_fp32 = picks * (4 if self.expert == "rank1" else 1) + 2 * self.num_heads * self.qk_norm
         return elements * element + in_fp32 * max(4, element) + 4 * picks
 
+    def lookup_reads(
+        self, table: PoolConfig, context: CostContext, *, name: str | None
+    ) -> tuple[TableRead, ...]:
+        """Say what one token reads of ``table``."""
+        read = TableRead(
+            table=name,
+            slots=table.slots,
+            row_dim=table.row_dim(context.scope.d_model),
+            num_heads=self.num_heads,
+            top_k=self.top_k,
+        )
+        return (read,)
+
+    def lookup_kept_bytes(self, table: PoolConfig, context: CostContext) -> int:
+        """Count queries, scores in fp32 and slots in int32, the summed value, gate and output.
+
+        A slot that is an expert adds its hidden unit, in fp32.
+        """
+        d_model, element = context.scope.d_model, context.activation_element_bytes
+        gated = self.gate != "none"
+        has_output = self.has_output(d_model=d_model, value_dim=table.value_dim)
+        elements = self.num_heads * self.key_dim + table.value_dim * (1 + gated)
+        elements += d_model * has_output
+        in_fp32 = 2 if self.expert == "rank1" else 1
+        picks = self.num_heads * self.top_k
+        return elements * element + picks * (in_fp32 * max(4, element) + 4)
+
 
 class MemoryConfig(ProductKeyConfig):
     """A product-key look-up into a table of its own."""
@@ -143,3 +170,11 @@ class MemoryConfig(ProductKeyConfig):
     def cost(self, context: CostContext) -> Cost:
         """Price the look-up and the table."""
         return self.table.cost(context.scope.d_model) + self.lookup_cost(self.table, context)
+
+    def table_reads(self, context: CostContext) -> tuple[TableRead, ...]:
+        """Say what one token reads of the table."""
+        return self.lookup_reads(self.table, context, name=None)
+
+    def kept_bytes(self, context: CostContext) -> int:
+        """Count what the look-up keeps."""
+        return self.lookup_kept_bytes(self.table, context)

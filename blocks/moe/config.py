@@ -8,8 +8,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from archspec.blocks.base import BlockConfig, CostContext, Fault, ModelScope
-from archspec.blocks.dense.config import Activation, num_matrices, saved_widths
-from archspec.quantities import Cost
+from archspec.blocks.dense.config import Activation, inner_results, num_matrices, saved_widths
+from archspec.quantities import Cost, expected_distinct
 from archspec.schema import Count, PositiveFloat, PositiveInt
 
 
@@ -167,11 +167,7 @@ class MoeConfig(BlockConfig):
         The routing bias counts as stored and active; it is added, at 0 FLOPs. Selection and
         dispatch count 0 FLOPs.
         """
-        d_model = context.scope.d_model
-        matrices = num_matrices(self.activation)
-        expert = matrices * d_model * self.hidden_dim
-        shared = matrices * d_model * self.shared_width + d_model * self.shared_gate
-        always = d_model * self.num_experts + shared
+        always, expert = self._weights(context.scope.d_model)
         bias = self.num_experts * self.routing_bias
         return Cost(
             num_params=always + bias + self.num_experts * expert,
@@ -179,6 +175,12 @@ class MoeConfig(BlockConfig):
             flops_per_token=2 * (always + self.top_k * expert),
             activation_bytes_per_token=self._saved_bytes(context),
         )
+
+    def _weights(self, d_model: int) -> tuple[int, int]:
+        """Count the weights that every token multiplies, and those of one routed expert."""
+        matrices = num_matrices(self.activation)
+        shared = matrices * d_model * self.shared_width + d_model * self.shared_gate
+        return d_model * self.num_experts + shared, matrices * d_model * self.hidden_dim
 
     def _saved_bytes(self, context: CostContext) -> int:
         """Count what autograd keeps per token.
@@ -194,3 +196,17 @@ class MoeConfig(BlockConfig):
         scores = self.num_experts + 1 + (self.top_k + 1) * self.normalize_scores
         vectors = d_model + choices + widths * self.shared_width + (d_model + 1) * self.shared_gate
         return vectors * element + scores * max(4, element) + 3 * 8 * self.top_k
+
+    def touched_params(self, context: CostContext, tokens: float) -> float:
+        """Expect router, shared experts and the ``E (1 - (1 - k / E) ** tokens)`` experts met."""
+        always, expert = self._weights(context.scope.d_model)
+        met = expected_distinct(self.num_experts, self.top_k, tokens)
+        return always + self.num_experts * self.routing_bias + met * expert
+
+    def kept_bytes(self, context: CostContext) -> int:
+        """Count the results of the matmuls: router outputs, inner vectors, outputs, the gate."""
+        d_model, results = context.scope.d_model, inner_results(self.activation)
+        shared = (results * self.shared_width + d_model) * bool(self.shared_width)
+        routed = self.top_k * (results * self.hidden_dim + d_model)
+        elements = self.num_experts + routed + shared + self.shared_gate
+        return elements * context.activation_element_bytes

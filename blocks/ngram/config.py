@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
-from archspec.blocks.base import BlockConfig, CostContext, Fault, ModelScope
+from archspec.blocks.base import BlockConfig, CostContext, Fault, ModelScope, TableRead
 from archspec.quantities import Cost
 from archspec.schema import Count, PositiveInt
 
@@ -101,6 +101,26 @@ class NgramConfig(BlockConfig):
             table_bytes_per_token=width * context.table_element_bytes,
             activation_bytes_per_token=self._saved_bytes(context),
         )
+
+    def table_reads(self, context: CostContext) -> tuple[TableRead, ...]:
+        """Say what one token reads: a row of each stretch, here as rows of the whole table.
+
+        Each hash reaches its own stretch only; the expected number of distinct rows is the same to
+        less than one part in ``slots``.
+        """
+        read = TableRead(
+            table=None,
+            slots=self.num_rows * self.slots,
+            row_dim=self.row_dim,
+            num_heads=self.num_rows,
+            top_k=1,
+        )
+        return (read,)
+
+    def kept_bytes(self, context: CostContext) -> int:
+        """Count the rows, key and value, the product with the key, and a slot in int64 per row."""
+        elements = 2 * context.scope.d_model + self.num_rows * self.row_dim + 1
+        return elements * context.activation_element_bytes + 8 * self.num_rows
 
     def _saved_bytes(self, context: CostContext) -> int:
         """Count what autograd keeps per token.

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from archspec.blocks.base import CostContext, Fault, ModelScope
+from archspec.blocks.base import CostContext, Fault, ModelScope, TableRead
 from archspec.blocks.memory.config import ProductKeyConfig
 from archspec.quantities import Cost
 
@@ -42,3 +42,11 @@ class SharedPoolConfig(ProductKeyConfig):
     def cost(self, context: CostContext) -> Cost:
         """Price the look-up; the pool's rows are priced once, by the model."""
         return self.lookup_cost(context.scope.pools[self.pool], context)
+
+    def table_reads(self, context: CostContext) -> tuple[TableRead, ...]:
+        """Say what one token reads of the pool."""
+        return self.lookup_reads(context.scope.pools[self.pool], context, name=self.pool)
+
+    def kept_bytes(self, context: CostContext) -> int:
+        """Count what the look-up keeps."""
+        return self.lookup_kept_bytes(context.scope.pools[self.pool], context)

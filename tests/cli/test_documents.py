@@ -97,7 +97,7 @@ def test_unknown_kind(capsys):
 
 
 def test_interrupt_is_quiet(monkeypatch, capsys):
-    def interrupt(path):
+    def interrupt(*_):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("archspec.spec.load.load", interrupt)

@@ -143,8 +143,11 @@ def open_storage(out: Path, info: RunInfo, storage: str | None) -> BaseStorage:
         raise RunError(
             f"{out}: its storage URL has a password, which is not written down; give --storage URL"
         )
-    if url is None:
-        return _journal(out / JOURNAL)
+    return _journal(out / JOURNAL) if url is None else open_url(url)
+
+
+def open_url(url: str) -> BaseStorage:
+    """Open an Optuna storage by its URL, or a journal by its path. Raises RunError."""
     try:
         if url.startswith(("redis://", "rediss://")):
             return JournalStorage(JournalRedisBackend(url))

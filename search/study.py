@@ -34,6 +34,7 @@ from archspec.search.run_directory import (
     lock_run,
     open_storage,
     open_study,
+    open_url,
     set_trials,
 )
 from archspec.search.samplers.base import SpaceExhaustedError
@@ -70,6 +71,8 @@ def start_search(
         >>> results.best.placement
     """
     check_achievable(FeasibleSpace.of(spec))
+    if storage is not None:
+        open_url(storage)  # so that a wrong one leaves no directory behind
     create_run(out, spec, storage)
     return resume_search(out, objective=objective, storage=storage, listener=listener)
 

@@ -105,7 +105,7 @@ def _table(results: SearchResults) -> Table:
             str(number),
             " ".join(filter(None, (design.placement, design.pools))),
             design.source,
-            f"{design.value:.4g}",
+            f"{design.value:#.4g}",
             _reruns(design),
             *([f"{accuracy:.1%}"] if accuracy is not None else []),
             *(f"{design.prices[budget.quantity] / max(1, budget.limit):.0%}" for budget in limits),
@@ -126,7 +126,7 @@ def _table_notes(results: SearchResults) -> Iterator[str]:
 def _reruns(design: DesignResult) -> str:
     if not design.was_rerun:
         return ""
-    return "diverged" if math.isnan(design.rerun_value) else f"{design.rerun_value:.4g}"
+    return "diverged" if math.isnan(design.rerun_value) else f"{design.rerun_value:#.4g}"
 
 
 def _accuracy(design: DesignResult) -> float | None:

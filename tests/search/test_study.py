@@ -11,7 +11,7 @@ from archspec.search.feasible import FeasibleSpace
 from archspec.search.objective import Outcome, StoredObjective
 from archspec.search.pareto import pareto_front
 from archspec.search.results import DesignResult, agreement, rank, seed_noise
-from archspec.search.run_directory import lock_run
+from archspec.search.run_directory import create_run, lock_run
 from archspec.search.study import finished_results, resume_search, start_search
 from archspec.spec.dump import spec_hash
 from archspec.spec.load import load_model, load_search
@@ -190,11 +190,19 @@ def test_any_optuna_storage_will_do(search_file: Path, tmp_path: Path) -> None:
     }
 
 
-def test_a_password_is_not_written_down(search_file: Path, tmp_path: Path) -> None:
-    url = "postgresql+nodriver://me:secret@localhost/db"
-    out = tmp_path / "run"
-    with pytest.raises(RunError, match=r"me:\*\*\*@localhost"):
+def test_a_storage_that_cannot_be_opened_leaves_nothing_behind(
+    search_file: Path, tmp_path: Path
+) -> None:
+    url, out = "postgresql+nodriver://me:secret@localhost/db", tmp_path / "run"
+    with pytest.raises(RunError, match=r"me:\*\*\*@localhost") as error:
         start_search(load_search(search_file), out, objective=Counted(), storage=url)
+    assert "secret" not in str(error.value)
+    assert not out.exists()
+
+
+def test_a_password_is_not_written_down(search_file: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    create_run(out, load_search(search_file), "postgresql://me:secret@localhost/db")
     assert "secret" not in (out / "run.json").read_text()
     with pytest.raises(RunError, match="give --storage URL"):
         resume_search(out, objective=Counted())

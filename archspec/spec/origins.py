@@ -10,11 +10,11 @@ from pydantic import BaseModel
 
 from archspec.blocks.registry import config_class
 from archspec.errors import Path, Place, format_path
-from archspec.spec.attention import AttentionConfig
 from archspec.spec.documents import DOCUMENTS
-from archspec.spec.layers import expand
+from archspec.spec.expand import expand
 from archspec.spec.load import resolve
-from archspec.spec.model import ModelDocument, ModelSpec
+from archspec.spec.model import ModelDocument
+from archspec.spec.resolve_attention import AttentionTemplates
 from archspec.spec.tree import Node
 from archspec.spec.validate import Reporter
 
@@ -42,22 +42,43 @@ def origins(root: Node) -> list[Origin]:
     Raises:
         SpecError: With every problem of the document.
     """
-    spec = resolve(root)
+    resolve(root)
     kind = root.at(("kind",))
     assert kind is not None, "a document that resolves has a kind"
     schema, reporter = DOCUMENTS[str(kind.value)], Reporter(root)
-    found: list[Origin] = []
-    for name, value in reporter.validate_fields(schema).items():
-        if schema is ModelDocument and name == "blocks":
+    fields = reporter.validate_fields(schema)
+    if schema is ModelDocument:
+        return list(_model(root, fields, reporter))
+    return [o for name, value in fields.items() for o in _walk(root, (name,), _plain(value))]
+
+
+def _model(root: Node, fields: dict[str, Any], reporter: Reporter) -> Iterator[Origin]:
+    for name, value in fields.items():
+        if name == "blocks":
             for block, raw in value.items():
-                config = config_class(raw["type"]).model_validate(raw)
-                found += _walk(root, ("blocks", block), config.model_dump())
-        elif schema is ModelDocument and name == "layers":
-            found += _layers(root, value, reporter)
+                yield from _walk(root, ("blocks", block), _with_defaults(raw))
+        elif name == "attention":
+            yield from _attention(root, value, fields["d_model"], reporter)
+        elif name == "layers":
+            yield from _layers(root, value, reporter)
         else:
-            d_model = spec.d_model if isinstance(spec, ModelSpec) else 0
-            found += _walk(root, (name,), _plain(value, d_model))
-    return found
+            yield from _walk(root, (name,), _plain(value))
+
+
+def _with_defaults(raw: dict[str, Any]) -> dict[str, Any]:
+    """Return a block's keys, the absent ones by default; sizes over depth stay as written."""
+    schema = config_class(raw["type"]).model_fields
+    defaults = {name: field.get_default() for name, field in schema.items() if name not in raw}
+    return {name: raw.get(name, defaults.get(name)) for name in schema}
+
+
+def _attention(root: Node, raw: Any, d_model: int, reporter: Reporter) -> Iterator[Origin]:
+    """Yield the templates, with what follows from the width of the model."""
+    templates = AttentionTemplates(raw, reporter)
+    templates.resolve(d_model)
+    for name, config in templates.configs.items():
+        path: Path = ("attention", name) if name else ("attention",)
+        yield from _walk(root, path, config.model_dump())
 
 
 def _walk(root: Node, path: Path, value: Any) -> Iterator[Origin]:
@@ -74,20 +95,21 @@ def _walk(root: Node, path: Path, value: Any) -> Iterator[Origin]:
 
 
 def _layers(root: Node, layers: Any, reporter: Reporter) -> Iterator[Origin]:
-    for index, parts in enumerate(expand(layers, reporter)):
-        names = [part.name for part in parts]
-        place = root.place_of(parts[-1].path)
+    for index, layer in enumerate(expand(layers, reporter)):
+        names = [part.name for part in layer.blocks]
+        place = root.place_of(layer.blocks[-1].path)
         yield Origin(f"layers[{index}]", names[0] if len(names) == 1 else names, place)
+        if layer.attention is not None:
+            place = root.place_of(layer.attention.path)
+            yield Origin(f"layers[{index}].attention", layer.attention.name, place)
 
 
-def _plain(value: Any, d_model: int) -> Any:
-    """Return a field's value without classes; attention with what follows from the width."""
-    if isinstance(value, AttentionConfig):
-        value = value.resolved(d_model)
+def _plain(value: Any) -> Any:
+    """Return a field's value without classes."""
     if isinstance(value, BaseModel):
         return value.model_dump()
     if isinstance(value, dict):
-        return {key: _plain(child, d_model) for key, child in value.items()}
+        return {key: _plain(child) for key, child in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(item, d_model) for item in value]
+        return [_plain(item) for item in value]
     return value

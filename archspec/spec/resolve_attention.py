@@ -46,6 +46,11 @@ class AttentionTemplates:
         """The template of layers that name none."""
         return next(iter(self._raw))
 
+    @property
+    def configs(self) -> Mapping[str, AttentionConfig]:
+        """The resolved templates by name."""
+        return self._resolved
+
     def config(self, name: str) -> AttentionConfig:
         """Return a resolved template."""
         return self._resolved[name]

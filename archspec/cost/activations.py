@@ -89,10 +89,9 @@ def layer_activations(
 def _kept(layer: LayerSpec, context: CostContext, recompute: Recompute) -> Iterator[int]:
     """Yield what a layer with recompute keeps.
 
-    Attention keeps as much as without: its rotated queries and keys go, as large as the unrotated
-    ones that stay, and its normed input goes, as large as the projected output that stays.
+    The input of the blocks and of attention goes: norms are done again.
     """
     yield context.scope.d_model * context.activation_element_bytes
     if recompute == "selective":
-        yield layer.attention.cost(context).activation_bytes_per_token
+        yield layer.attention.kept_bytes(context)
         yield from (block.kept_bytes(context) for block in layer.blocks)

@@ -30,6 +30,7 @@ _KEPT_OPS = (
     "aten::mm",
     "aten::addmm",
     "aten::bmm",
+    "aten::embedding",
     "aten::_scaled_dot_product_flash_attention",
     "aten::_scaled_dot_product_flash_attention_for_cpu",
     "aten::_scaled_dot_product_efficient_attention",

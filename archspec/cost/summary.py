@@ -162,8 +162,23 @@ def cost_context(
 
 
 def frame_cost(layer: LayerSpec, context: CostContext) -> Cost:
-    """Price what a layer has beside its blocks: attention and norms."""
-    return layer.attention.cost(context) + norm_cost(context) * len(layer.norms(context.scope))
+    """Price what a layer has beside its blocks: attention and norms.
+
+    Every part counts the input that autograd keeps for it; parts that share one keep it once, so
+    the further copies come off here.
+    """
+    norms = norm_cost(context) * len(layer.norms(context.scope))
+    width = context.scope.d_model * context.activation_element_bytes
+    shared = Cost(activation_bytes_per_token=-_num_shared_inputs(layer, context) * width)
+    return layer.attention.cost(context) + norms + shared
+
+
+def _num_shared_inputs(layer: LayerSpec, context: CostContext) -> int:
+    """Count the parts whose input another part of the layer keeps already."""
+    readers = sum(not block.is_identity for block in layer.blocks)
+    if context.scope.parallel:
+        readers += not layer.attention.is_identity
+    return max(0, readers - 1)
 
 
 def norm_cost(context: CostContext) -> Cost:

@@ -118,9 +118,9 @@ class NgramConfig(BlockConfig):
         return (read,)
 
     def kept_bytes(self, context: CostContext) -> int:
-        """Count the rows, key and value, the product with the key, and a slot in int64 per row."""
+        """Count the rows, key and value, and the product with the key; hashing is done again."""
         elements = 2 * context.scope.d_model + self.num_rows * self.row_dim + 1
-        return elements * context.activation_element_bytes + 8 * self.num_rows
+        return elements * context.activation_element_bytes
 
     def _saved_bytes(self, context: CostContext) -> int:
         """Count what autograd keeps per token.

@@ -44,6 +44,14 @@ class AttentionConfig(Schema):
     def cost(self, context: CostContext) -> Cost:
         """Price one layer's attention, without the norms around it."""
 
+    def kept_bytes(self, context: CostContext) -> int:
+        """Count the activation bytes per token that selective recompute keeps.
+
+        As many as without: rotated queries and keys go, as large as the unrotated ones that stay,
+        and the input goes, as large as the projected output that stays.
+        """
+        return self.cost(context).activation_bytes_per_token
+
     @property
     def cache_shapes(self) -> Mapping[str, tuple[int, ...]]:
         """What the cache keeps of one token, each part by name with its shape."""

@@ -168,7 +168,11 @@ class GqaConfig(AttentionConfig):
         heads, kv_heads, head_dim = self.shape
         return {"none": 0, "head": 2, "full": heads + kv_heads}[self.qk_norm] * head_dim
 
-    def _saved_bytes(self, context: CostContext) -> int:
+    def kept_bytes(self, context: CostContext) -> int:
+        """Count what selective recompute keeps: without norms, as they are done again."""
+        return self._saved_bytes(context, normed=False)
+
+    def _saved_bytes(self, context: CostContext, *, normed: bool = True) -> int:
         """Count what autograd keeps per token.
 
         Input, turned queries and keys, values, the output and one fp32 factor per head; a norm
@@ -176,9 +180,9 @@ class GqaConfig(AttentionConfig):
         """
         heads, kv_heads, head_dim = self.shape
         queries_and_keys = (heads + kv_heads) * head_dim
-        normed = self.qk_norm != "none"
-        elements = context.scope.d_model + queries_and_keys * (4 if normed else 2)
-        factors = heads + {"none": 0, "head": heads + kv_heads, "full": 2}[self.qk_norm]
+        norm = self.qk_norm if normed else "none"
+        elements = context.scope.d_model + queries_and_keys * (2 if norm == "none" else 4)
+        factors = heads + {"none": 0, "head": heads + kv_heads, "full": 2}[norm]
         return elements * context.activation_element_bytes + 4 * factors
 
     @property

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -20,8 +20,16 @@ class UsageRecorder:
         >>> touched = (counts > 0).float().mean()
     """
 
-    def __init__(self, model: nn.Module) -> None:
-        self._names = {module: name for name, module in model.named_modules()}
+    def __init__(self, model: nn.Module, *, only: Collection[nn.Module] | None = None) -> None:
+        """Name the owners.
+
+        Args:
+            model: The model whose names are used.
+            only: Owners to count; all by default.
+        """
+        self._names = {
+            module: name for name, module in model.named_modules() if only is None or module in only
+        }
         self._counts: dict[str, Tensor] = {}
 
     @property
@@ -31,7 +39,9 @@ class UsageRecorder:
 
     def record(self, owner: nn.Module, picks: Tensor, size: int) -> None:
         """Add one use for each index in ``picks`` (any shape), out of ``size``."""
-        name = self._names[owner]
+        name = self._names.get(owner)
+        if name is None:
+            return
         flat = picks.detach().reshape(-1).long()
         counts = self._counts.get(name)
         if counts is None:

@@ -120,6 +120,10 @@ class Optimizer(Schema):
         PositiveFloat | None,
         Field(description="Largest global gradient norm; null for no clipping."),
     ] = 1.0
+    routing_bias_rate: Annotated[
+        NonNegativeFloat,
+        Field(description="Move of every MoE routing bias per step, against its expert's load."),
+    ] = 0.001
     tables: Annotated[TableOptimizer, Field(description="Value tables.")] = TableOptimizer()
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import torch
 from torch import Tensor, nn
 
+from archspec.blocks.usage import UsageRecorder
 from archspec.errors import ArchspecError, suggest
 from archspec.spec.train import Losses, TrainSpec
 from archspec.train.data.source import Rows
@@ -12,7 +15,12 @@ from archspec.train.evaluate import as_context, counted_nll, split_rows
 
 
 def accumulate_gradient(
-    model: nn.Module, rows: Rows, train: TrainSpec, *, device: str
+    model: nn.Module,
+    rows: Rows,
+    train: TrainSpec,
+    *,
+    device: str,
+    usage: UsageRecorder | None = None,
 ) -> tuple[float, dict[str, float]]:
     """Add the gradient of a batch to the parameters' gradients.
 
@@ -30,7 +38,7 @@ def accumulate_gradient(
     total = torch.zeros((), device=device)
     auxiliary: dict[str, Tensor] = {}
     for part in split_rows(rows, train.micro_tokens):
-        context = as_context(part, device)
+        context = dataclasses.replace(as_context(part, device), usage=usage)
         loss = counted_nll(model(context.token_ids, context), part)[2].sum() / targets
         total += loss.detach()
         for name, values in context.losses.items():

@@ -14,6 +14,7 @@ from archspec.compiler.compile import compile
 from archspec.errors import DivergedError, RunError
 from archspec.spec.model import ModelSpec
 from archspec.spec.train import TrainSpec
+from archspec.train.balance import RoutingBalance
 from archspec.train.checkpoint import (
     State,
     list_checkpoints,
@@ -108,6 +109,7 @@ class _Run:
         self._listener = listener
         model = compile(spec, device=device, seed=train.seed)
         self._state = State(spec, model, build_optimizer(model, train.optimizer))
+        self._balance = RoutingBalance(model, rate=train.optimizer.routing_bias_rate)
         self._step = 0
         self._history: list[Step] = []
         self._evaluation: Evaluation | None = None
@@ -171,12 +173,17 @@ class _Run:
         )
         set_lr_share(optimizer, share)
         loss, auxiliary = accumulate_gradient(
-            self._state.model, self._mixture.batch(self._step), train, device=self._device
+            self._state.model,
+            self._mixture.batch(self._step),
+            train,
+            device=self._device,
+            usage=self._balance.usage,
         )
         limit = train.optimizer.clip_norm or math.inf
         norm = torch.nn.utils.clip_grad_norm_(self._state.model.parameters(), limit).item()
         self._check_finite(number, loss, norm)
         optimizer.step()
+        self._balance.step()
         optimizer.zero_grad()
         self._step = number
         step = Step(

@@ -14,6 +14,8 @@ from archspec.spec.train import Optimizer
 def parameter_groups(model: nn.Module, settings: Optimizer) -> list[dict[str, Any]]:
     """Sort parameters: matrices decay, vectors (norms, biases) do not, tables have own settings.
 
+    What has no gradient, as a routing bias, is in no group.
+
     Returns:
         Groups as torch wants them; ``lr`` is the peak and ``peak_lr`` remembers it.
     """
@@ -23,7 +25,8 @@ def parameter_groups(model: nn.Module, settings: Optimizer) -> list[dict[str, An
         if isinstance(module, Table)
         for parameter in module.parameters(recurse=False)
     }  # a dict, as sets have no order
-    others = [parameter for parameter in model.parameters() if parameter not in tables]
+    learned = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    others = [parameter for parameter in learned if parameter not in tables]
     table_lr = settings.lr * settings.tables.lr_multiplier
     groups = [
         _group("matrices", [p for p in others if p.dim() > 1], settings.lr, settings.weight_decay),

@@ -48,5 +48,5 @@ def test_totals_are_as_published(name):
 
 def test_the_library_is_large_and_its_headers_are_read():
     assert len(CLAIMS) >= 45
-    unread = [path for path in MODELS if "published" in path.read_text() and not PUBLISHED[path.stem]]
-    assert not unread
+    claiming = [path.stem for path in MODELS if "# published" in path.read_text()]
+    assert sorted(claiming) == sorted(CLAIMS)

@@ -44,6 +44,14 @@ def test_config_equals_built_model(start):
         assert found.agrees, f"seed {seed}: {found}"
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("start", range(COUNT, 2000, 100))
+def test_config_equals_built_model_on_many_more(start):
+    for seed in range(start, start + 100):
+        found = verify(random_spec(seed))
+        assert found.agrees, f"seed {seed}: {found}"
+
+
 def test_a_shipped_spec_agrees_at_full_length():
     found = verify(load_model(MODELS / "memory_plus_1.3b_16m.yaml"))
     assert found.agrees

@@ -112,7 +112,7 @@ def test_titles_differ():
 
 
 def test_enough_cases():
-    assert len(CASES) >= 40
+    assert len(CASES) >= 150
 
 
 @pytest.mark.parametrize(

@@ -7,19 +7,17 @@ ranks: how it is laid over devices is data beside it, applied to the finished mo
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from archspec.blocks.base import ModelScope
+from archspec.blocks.part import Part
+from archspec.blocks.pool.module import Pool
 from archspec.blocks.usage import UsageRecorder
-from archspec.initialisers import Initialiser
-
-if TYPE_CHECKING:
-    from archspec.blocks.pool.module import Pool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,17 +84,6 @@ class ForwardContext:
         self.losses.setdefault(name, []).append(value)
 
 
-class Part(nn.Module, ABC):
-    """A module that says how its parameters start."""
-
-    @abstractmethod
-    def initialisers(self) -> Mapping[str, Initialiser]:
-        """Map each parameter, by dotted local name, to its initialiser.
-
-        Parameters of a part within this part are left to that part.
-        """
-
-
 class Block(Part):
     """One block of a layer. Subclasses are final and are constructed as ``(config, build)``."""
 
@@ -107,11 +94,3 @@ class Block(Part):
         A token's result depends on that token, and on the ids of as many tokens before it as the
         config's ``lookback`` says; on nothing else.
         """
-
-
-def select_present(
-    starts: Mapping[str, Initialiser], module: nn.Module
-) -> Mapping[str, Initialiser]:
-    """Return the entries whose parameter exists: biases, norms and gates are optional."""
-    present = {name for name, _ in module.named_parameters()}
-    return {name: start for name, start in starts.items() if name in present}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from archspec.blocks.module import Part
+from archspec.blocks.part import Part
 
 
 class Table(Part):

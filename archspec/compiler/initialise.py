@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from archspec.blocks.module import Part
+from archspec.blocks.part import Part
 from archspec.errors import ArchspecError
 from archspec.initialisers import Constant, Initialiser
 

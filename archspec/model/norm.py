@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from archspec.blocks.module import Part
+from archspec.blocks.part import Part
 from archspec.initialisers import Constant, Initialiser
 
 

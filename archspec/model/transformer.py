@@ -9,7 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from archspec.blocks.module import BuildContext, ForwardContext, Part
+from archspec.blocks.module import BuildContext, ForwardContext
+from archspec.blocks.part import Part
 from archspec.blocks.pool.module import Pool
 from archspec.errors import ArchspecError
 from archspec.initialisers import Initialiser, fan_in_normal

@@ -8,7 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from archspec.blocks.dense.config import Activation, DenseConfig, is_gated
-from archspec.blocks.module import Block, BuildContext, ForwardContext, select_present
+from archspec.blocks.module import Block, BuildContext, ForwardContext
+from archspec.blocks.part import select_present
 from archspec.initialisers import Constant, Initialiser, fan_in_normal
 
 

@@ -10,7 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from archspec.blocks.memory.config import MemoryConfig, ProductKeyConfig
-from archspec.blocks.module import Block, BuildContext, ForwardContext, select_present
+from archspec.blocks.module import Block, BuildContext, ForwardContext
+from archspec.blocks.part import select_present
 from archspec.blocks.pool.config import PoolConfig
 from archspec.blocks.pool.module import Pool
 from archspec.initialisers import Constant, Initialiser, fan_in_normal

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from archspec.blocks.dense.config import DenseConfig, is_gated
 from archspec.blocks.dense.module import DenseBlock, activate
-from archspec.blocks.module import Block, BuildContext, ForwardContext, Part, select_present
+from archspec.blocks.module import Block, BuildContext, ForwardContext
 from archspec.blocks.moe.config import MoeConfig
 from archspec.blocks.moe.routing import (
     balance_step,
@@ -17,6 +17,7 @@ from archspec.blocks.moe.routing import (
     count_choices,
     load_balance_loss,
 )
+from archspec.blocks.part import Part, select_present
 from archspec.initialisers import Constant, Initialiser, fan_in_normal
 from archspec.kernels.grouped_matmul import grouped_matmul
 

@@ -8,7 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from archspec.blocks.module import ForwardContext, Part
+from archspec.blocks.module import ForwardContext
+from archspec.blocks.part import Part
 from archspec.model.attention.visible import Visible
 from archspec.model.cache import LayerCache
 from archspec.model.rope import rotary_angles

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
-from archspec.blocks.module import BuildContext, ForwardContext, select_present
+from archspec.blocks.module import BuildContext, ForwardContext
+from archspec.blocks.part import select_present
 from archspec.initialisers import Constant, Initialiser, fan_in_normal
 from archspec.model.attention.base import Attention, attend, rotation
 from archspec.model.attention.visible import visible_in_sequence

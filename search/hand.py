@@ -56,7 +56,7 @@ def _placements(space: Space) -> Iterator[tuple[str, list[int]]]:
         if len(layer.blocks) == 1 and count is not None and count <= len(space.choices):
             positions = centered(len(space.choices), count)
             placed = _placed(space, default, dict.fromkeys(positions, label))
-            yield f"{count} centred {label}" if count > 1 else f"centred {label}", placed
+            yield f"centred {label}", placed
 
 
 def _placed(space: Space, default: str, others: dict[int, str]) -> list[int]:

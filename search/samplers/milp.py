@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from archspec.search.feasible import FeasibleSpace
@@ -43,34 +45,47 @@ class MilpPlacementSampler(PlacementSampler):
         if len(history.scored) < self._num_random:
             return random_design(self.allowed, history.taken, rng)
         surrogate = Surrogate(self.allowed.space, history.scored)
-        found = None
         if len(history.taken) % 3 == 0:
-            found = self._neighbour(surrogate.mean(), history, rng)
-        return found or self._optimum(surrogate.draw(rng), history)
+            parents = [scored.design for scored in history.best(self._parents)]
+            found = self._neighbour(parents, surrogate.mean(), history, rng)
+            if found is not None:
+                return found
+        guess = surrogate.draw(rng)
+        if self.allowed.listed is not None:
+            return self._best_listed(guess, history)
+        return self._optimum(guess, history, rng)
 
-    def _optimum(self, guess: Guess, history: History) -> Design | None:
-        """Return the new design that the guess likes best, None if none is left.
-
-        A space that is listed needs no program: every design is guessed.
-        """
+    def _best_listed(self, guess: Guess, history: History) -> Design | None:
+        """Return the new design that the guess likes best by guessing all, None if none is left."""
         listed = self.allowed.listed
-        if listed is not None:
-            losses = guess.losses(*self.allowed.listed_arrays, self.allowed.space.reads)
-            order = (listed[i] for i in np.argsort(losses, kind="stable"))
-            return next((design for design in order if design not in history.taken), None)
-        program = self.allowed.program
-        objective = program.scores(guess.layers, guess.pools)
-        return program.best(objective, excluded=history.taken, gap=1e-3)
+        assert listed is not None, "only called for a space that is listed"
+        losses = guess.losses(*self.allowed.listed_arrays, self.allowed.space.reads)
+        order = (listed[i] for i in np.argsort(losses, kind="stable"))
+        return next((design for design in order if design not in history.taken), None)
 
-    def _neighbour(self, guess: Guess, history: History, rng: np.random.Generator) -> Design | None:
-        """Return the new neighbour of the best designs with the least guessed loss, if any."""
-        parents = [scored.design for scored in history.best(self._parents)]
+    def _optimum(self, guess: Guess, history: History, rng: np.random.Generator) -> Design | None:
+        """Return the design that the guess likes best, or if it is taken a new one beside it."""
+        program = self.allowed.program
+        design = program.best(program.scores(guess.layers, guess.pools), gap=1e-3)
+        if design is not None and design in history.taken:
+            design = self._neighbour([design], guess, history, rng)
+        return design or random_design(self.allowed, history.taken, rng)
+
+    def _neighbour(
+        self,
+        parents: Sequence[Design],
+        guess: Guess,
+        history: History,
+        rng: np.random.Generator,
+    ) -> Design | None:
+        """Return the new neighbour of some designs with the least guessed loss, if any."""
         drawn = (
             redraw(self.allowed, parents[i % len(parents)], rng, layers=1 + i % 2, pool_share=0.1)
             for i in range(_NEIGHBOURS)
         )
-        arrays = self.allowed.space.arrays([d for d in drawn if d not in history.taken])
-        near = self.allowed.select(*arrays)
+        near = self.allowed.select(
+            *self.allowed.space.arrays([d for d in drawn if d not in history.taken])
+        )
         if not near:
             return None
         losses = guess.losses(*self.allowed.space.arrays(near), self.allowed.space.reads)

@@ -34,7 +34,7 @@ BUDGETS = (
 DESIGNS = (
     design(0, "F F F F F F", "all ffn", 4.3818),
     design(1, "F F F P F F", "centred private", 2.0693, 2.1, 2.18),
-    design(2, "F S F S F S", "3 centred shared", 2.0752, pools="big 128²"),
+    design(2, "F S F S F S", "centred shared", 2.0752, pools="big 128²"),
     design(3, "F P E P F F", "search", 1.7217, 1.60, 1.61),
     design(4, "F P E P F S", "search", 1.8558, 1.7, 2.0, pools="big 64²"),
 )

@@ -76,7 +76,7 @@ def test_hand_designs_have_names_and_respect_fixed_layers() -> None:
         "all private": ("F P P P P P", ""),
         "all shared0": ("F S S S S S", "pool0 16²"),
         "centred private": ("F F F P F F", ""),
-        "3 centred shared0": ("F S F S F S", "pool0 16²"),
+        "centred shared0": ("F S F S F S", "pool0 16²"),
     }
 
 

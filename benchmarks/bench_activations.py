@@ -28,8 +28,19 @@ MODELS = {
     "dense and MoE, 2 shared experts": ["blocks.experts.num_shared_experts=2"],
     "memory with gate": ["layers.place.private=[5]", "blocks.private.gate=swilu"],
     "shared pool, 4 readers": ["layers.place.shared=[1, 2, 4, 5]"],
+    "memory of rank-1 experts": ["layers.place.private=[5]", "blocks.private.expert=rank1"],
+    "hashed n-grams": [
+        "blocks.ngrams={type: ngram, slots: 512, row_dim: 16}",
+        "layers.place.ngrams=[0, 1]",
+    ],
+    "an empty slot": ["blocks.nothing={type: none}", "layers.place.nothing=[0]"],
     "two blocks in one layer": ["layers.place.shared={at: [2, 4], beside: ffn}"],
     "grouped queries": ["attention.num_kv_heads=2"],
+    "norms on queries and keys": ["attention.qk_norm=head"],
+    "latent attention": [
+        "attention={type: mla, num_heads: 4, kv_lora_rank: 32, nope_head_dim: 8, rope_head_dim: 8, "
+        "value_head_dim: 16}",
+    ],
 }
 
 

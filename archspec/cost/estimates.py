@@ -211,7 +211,7 @@ def conventions(estimates: Estimates) -> Iterator[str]:
         "of activations and kernels' scratch space"
     )
     yield (
-        f"decoding: {setting.batch} sequences that each attend to {estimates.length} tokens; "
+        f"decoding: batch {setting.batch}, each sequence attending to {estimates.length} tokens; "
         "experts and rows met as if access were uniform"
     )
     if estimates.hardware is not None:

@@ -1,4 +1,5 @@
 import json
+import pathlib
 
 import pytest
 
@@ -22,7 +23,9 @@ def test_a_single_change_is_the_difference_of_two_summaries():
     assert (change.path, change.before, change.after) == ("blocks.ffn.hidden_dim", 5632, 8192)
     assert change.effect.added == found.total.added
     assert change.effect.added["num_params"] == 22 * 3 * 2048 * (8192 - 5632)
-    assert change.origin_before == f"{DENSE}:13"
+    file, _, line = change.origin_before.rpartition(":")
+    assert file == DENSE
+    assert "hidden_dim: 5632" in pathlib.Path(DENSE).read_text().splitlines()[int(line) - 1]
 
 
 def test_changes_alone_and_together():

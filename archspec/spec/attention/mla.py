@@ -110,6 +110,21 @@ class MlaConfig(AttentionConfig):
         factors = heads + 1 + (query_rank > 0)
         return elements * context.activation_element_bytes + 4 * factors
 
+    def kept_bytes(self, context: CostContext) -> int:
+        """Count what selective recompute keeps: the results of projections and of the core.
+
+        Both latents, the shared key, queries, keys and values, the core's output and one fp32
+        number per head; the projected output in place of the input.
+        """
+        elements = (
+            context.scope.d_model
+            + (self.q_lora_rank or 0)
+            + self.kv_lora_rank
+            + self.rope_head_dim
+            + self.num_heads * (self.query_dim + self.nope_head_dim + 2 * self.value_head_dim)
+        )
+        return elements * context.activation_element_bytes + 4 * self.num_heads
+
     @property
     def cache_shapes(self) -> Mapping[str, tuple[int, ...]]:
         """The normed latent, and the turned key that all heads share."""

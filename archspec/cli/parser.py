@@ -7,6 +7,7 @@ Command modules import nothing heavy at the top: torch and optuna come in inside
 from __future__ import annotations
 
 import argparse
+import functools
 
 import archspec
 from archspec.cli import check, compare, diff, hardware, kinds, schema, search, show, summary, train
@@ -24,6 +25,7 @@ first steps:
 exit status: 0 done, 1 a fault of archspec, 2 bad input, 3 training diverged, 130 interrupted"""
 
 
+@functools.cache
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the whole command line."""
     parser = argparse.ArgumentParser(

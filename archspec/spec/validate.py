@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
-from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from archspec.errors import Path, Problem, SpecError, suggest
@@ -56,7 +56,7 @@ class Reporter:
 
     def validate(self, schema: type[S], value: object, path: Path) -> S | None:
         """Return ``value`` as a ``schema``, or report what is wrong below ``path``."""
-        valid: S | None = self._run(TypeAdapter(schema), value, path)
+        valid: S | None = self._run(_adapter(schema), value, path)
         return valid
 
     def validate_fields(self, schema: type[BaseModel]) -> dict[str, Any]:
@@ -73,7 +73,7 @@ class Reporter:
         for name, field in schema.model_fields.items():
             if name in keys:
                 before = len(self.problems)
-                value = self._run(_field_adapter(field), keys[name].plain(), (name,))
+                value = self._run(_field_adapter(schema, name), keys[name].plain(), (name,))
                 if len(self.problems) == before:
                     found[name] = value
             elif field.is_required():
@@ -92,8 +92,14 @@ class Reporter:
             return None
 
 
-def _field_adapter(field: FieldInfo) -> TypeAdapter[Any]:
-    return TypeAdapter(field.rebuild_annotation())
+@functools.cache
+def _adapter(schema: type[BaseModel]) -> TypeAdapter[Any]:
+    return TypeAdapter(schema)
+
+
+@functools.cache
+def _field_adapter(schema: type[BaseModel], name: str) -> TypeAdapter[Any]:
+    return TypeAdapter(schema.model_fields[name].rebuild_annotation())
 
 
 def _is_tag(step: str | int) -> bool:

@@ -192,3 +192,14 @@ def test_a_pool_named_like_a_module_method_is_refused():
     document = {**DOCUMENT, "pools": pools, "blocks": {**DOCUMENT["blocks"], "shared": shared}}
     with pytest.raises(ArchspecError, match=r"pools\.half: .* rename the pool"):
         compile(load_document(document))
+
+
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning", "ignore::DeprecationWarning")
+def test_other_tools_can_trace_a_model():
+    """Counters such as fvcore run a model under torch.jit, where sizes are tensors."""
+    dense = load_document({**DOCUMENT, "pools": {}, "layers": ["ffn"], "blocks": {
+        "ffn": {"type": "dense", "hidden_dim": 40},
+    }})  # fmt: skip
+    model = compile(dense)
+    traced = torch.jit.trace(model, (TOKENS,), check_trace=False)
+    torch.testing.assert_close(traced(TOKENS), model(TOKENS))

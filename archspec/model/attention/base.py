@@ -49,7 +49,7 @@ def attend(query: Tensor, key: Tensor, value: Tensor, visible: Visible, *, scale
         attn_mask=visible.mask,
         is_causal=visible.is_causal,
         scale=scale,
-        enable_gqa=query.shape[2] != key.shape[2],
+        enable_gqa=bool(query.shape[2] != key.shape[2]),  # a tensor while torch.jit traces
     )  # [batch, heads, queries, value width]
     return attended.transpose(1, 2).flatten(2)
 

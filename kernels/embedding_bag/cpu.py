@@ -13,6 +13,7 @@ from torch import Tensor
 
 # Elements of gathered rows that gather_dot holds at a time: 1 MB in fp32, within an L2 cache.
 _CHUNK_ELEMENTS = 1 << 18
+_SEGMENT = 64  # rows that scatter_rows adds up before it starts another sum
 
 
 def embedding_bag(indices: Tensor, weights: Tensor, table: Tensor) -> Tensor:
@@ -55,8 +56,25 @@ def scatter_rows(indices: Tensor, weights: Tensor, grad: Tensor, slots: int) -> 
     keys = flat.int() if slots <= torch.iinfo(torch.int32).max else flat
     order = torch.sort(keys, stable=True).indices  # [tokens * picks]
     counts = torch.bincount(flat, minlength=slots)  # [slots]
-    starts = counts.cumsum(0) - counts
-    return _sum_bags(order // indices.shape[1], weights.reshape(-1)[order], grad, starts)
+    tokens, sorted_weights = order // indices.shape[1], weights.reshape(-1)[order]
+    if grad.dtype in (torch.float32, torch.float64) and int(counts.max()) > _SEGMENT:
+        return _sum_long_bags(tokens, sorted_weights, grad, counts)
+    return _sum_bags(tokens, sorted_weights, grad, counts.cumsum(0) - counts)
+
+
+def _sum_long_bags(indices: Tensor, weights: Tensor, table: Tensor, counts: Tensor) -> Tensor:
+    """Sum bags of ``counts`` rows in segments, then the segments: hot rows stay accurate.
+
+    A running sum of n terms loses up to n roundings; in two steps it is n / segment + segment.
+    """
+    segments = (counts + _SEGMENT - 1) // _SEGMENT  # [slots]
+    firsts = segments.cumsum(0) - segments  # [slots]
+    slots = torch.repeat_interleave(segments)  # [all segments]
+    within = torch.arange(len(slots), device=counts.device) - firsts[slots]
+    starts = (counts.cumsum(0) - counts)[slots] + within * _SEGMENT
+    partial = _sum_bags(indices, weights, table, starts)  # [all segments, value_dim]
+    everything = torch.arange(len(slots), device=counts.device)
+    return F.embedding_bag(everything, partial, firsts, mode="sum")
 
 
 def _sum_bags(indices: Tensor, weights: Tensor, table: Tensor, starts: Tensor) -> Tensor:

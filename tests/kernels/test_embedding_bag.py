@@ -53,14 +53,18 @@ class TestScatterRows(KernelContract):
         return draw_indices(tokens, torch.int32), weights, grad, SLOTS
 
 
+RANDOM = torch.Generator().manual_seed(0)
+
+
 def zipf(tokens: int, picks: int, slots: int) -> Tensor:
-    return (torch.rand(tokens, picks).pow(8) * slots).long()
+    return (torch.rand(tokens, picks, generator=RANDOM).pow(8) * slots).long()
 
 
 LOOK_UPS = {
-    "one pick": torch.randint(0, 300, (40, 1)),
-    "duplicates in a bag": torch.randint(0, 300, (40, 1)).expand(-1, 6),
+    "one pick": torch.randint(0, 300, (40, 1), generator=RANDOM),
+    "duplicates in a bag": torch.randint(0, 300, (40, 1), generator=RANDOM).expand(-1, 6),
     "one row hit by all": torch.full((100, 16), 17),
+    "one row hit by very many": torch.full((4096, 16), 17),
     "sorted": torch.arange(40 * 6).view(40, 6),
     "zipf": zipf(200, 16, 300),
 }

@@ -7,13 +7,9 @@ has a file per training; the rest are results.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import fcntl
 import json
-import os
 import secrets
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -114,22 +110,6 @@ def check_same_run(out: Path, given: SearchSpec, stored: SearchSpec) -> None:
             f"{out}: the run is of another search: {difference}; start this one with another "
             "--out, or go on with that one by --resume alone"
         )
-
-
-@contextlib.contextmanager
-def lock_run(out: Path) -> Iterator[None]:
-    """Keep a second process out of a run; the lock goes with the process. Raises RunError."""
-    descriptor = os.open(out, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise RunError(
-                f"{out}: another process is searching in it; wait for it or stop it"
-            ) from None
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def open_storage(out: Path, info: RunInfo, storage: str | None) -> BaseStorage:

@@ -31,7 +31,6 @@ from archspec.search.run_directory import (
     check_same_run,
     create_run,
     load_run,
-    lock_run,
     open_storage,
     open_study,
     open_url,
@@ -43,6 +42,7 @@ from archspec.search.space import Design
 from archspec.search.trials import Trials
 from archspec.spec.model import ModelSpec
 from archspec.spec.search import SearchSpec
+from archspec.train.files import lock_directory
 
 
 def start_search(
@@ -102,7 +102,7 @@ def resume_search(
     spec, info = load_run(out)
     if given is not None:
         check_same_run(out, given, spec)
-    with lock_run(out), _quiet_optuna():
+    with lock_directory(out, activity="searching"), _quiet_optuna():
         if trials is not None and trials != spec.trials:
             set_trials(out, spec, trials)
             spec, info = load_run(out)

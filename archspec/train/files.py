@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import shutil
@@ -80,5 +81,29 @@ def sync(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def lock_directory(path: Path, *, activity: str) -> Iterator[None]:
+    """Keep a second process out of a directory; the lock goes with the process.
+
+    Args:
+        path: The directory.
+        activity: What the process that holds it is doing, for the message.
+
+    Raises:
+        RunError: Another process holds it.
+    """
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise RunError(
+                f"{path}: another process is {activity} in it; wait for it or stop it"
+            ) from None
+        yield
     finally:
         os.close(descriptor)

@@ -25,7 +25,7 @@ from archspec.train.checkpoint import (
 from archspec.train.data.mixture import Mixture
 from archspec.train.evaluate import evaluate
 from archspec.train.events import Evaluation, Listener, Saved, Start, Step, TrainResult
-from archspec.train.files import sweep
+from archspec.train.files import lock_directory, sweep
 from archspec.train.gradient import accumulate_gradient
 from archspec.train.interrupt import StopRequest, stop_on_signals
 from archspec.train.optimizer import build_optimizer, set_lr_share
@@ -36,7 +36,6 @@ from archspec.train.run_directory import (
     check_absent,
     check_same_run,
     create_run,
-    lock_run,
 )
 from archspec.train.schedule import lr_share
 
@@ -87,7 +86,7 @@ def train(
         return run.run(StopRequest())
     if not resume:
         create_run(out, spec, train, device=device, hashes=mixture.hashes())
-    with lock_run(out), stop_on_signals() as stop, run.within(out):
+    with lock_directory(out, activity="training"), stop_on_signals() as stop, run.within(out):
         return run.run(stop)
 
 

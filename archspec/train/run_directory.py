@@ -6,11 +6,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import fcntl
 import json
-import os
 import platform
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -119,22 +116,6 @@ def check_same_run(out: Path, spec: ModelSpec, train: TrainSpec, hashes: Mapping
             "on as it would have; restore the data (pydoc differs by Python version) or start a "
             "new run"
         )
-
-
-@contextlib.contextmanager
-def lock_run(out: Path) -> Iterator[None]:
-    """Keep a second process out of a run; the lock goes with the process. Raises RunError."""
-    descriptor = os.open(out, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise RunError(
-                f"{out}: another process is training in it; wait for it or stop it"
-            ) from None
-        yield
-    finally:
-        os.close(descriptor)
 
 
 class MetricsLog:

@@ -11,11 +11,12 @@ from archspec.search.feasible import FeasibleSpace
 from archspec.search.objective import Outcome, StoredObjective
 from archspec.search.pareto import pareto_front
 from archspec.search.results import DesignResult, agreement, rank, seed_noise
-from archspec.search.run_directory import create_run, lock_run
+from archspec.search.run_directory import create_run
 from archspec.search.study import finished_results, resume_search, start_search
 from archspec.spec.dump import spec_hash
 from archspec.spec.load import load_model, load_search
 from archspec.spec.model import ModelSpec
+from archspec.train.files import lock_directory
 
 pytestmark = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
 
@@ -211,7 +212,10 @@ def test_a_password_is_not_written_down(search_file: Path, tmp_path: Path) -> No
 def test_two_processes_cannot_use_one_directory(search_file: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     start_search(load_search(search_file), out, objective=Counted())
-    with lock_run(out), pytest.raises(RunError, match="another process is searching in it"):
+    with (
+        lock_directory(out, activity="searching"),
+        pytest.raises(RunError, match="another process is searching in it"),
+    ):
         resume_search(out, objective=Counted())
 
 

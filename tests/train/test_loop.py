@@ -24,8 +24,9 @@ from archspec.spec.train import (
 )
 from archspec.train.evaluate import counted_nll
 from archspec.train.events import Listener
+from archspec.train.files import lock_directory
 from archspec.train.loop import train
-from archspec.train.run_directory import lock_run, train_to_yaml
+from archspec.train.run_directory import train_to_yaml
 
 
 class Recorder(Listener):
@@ -274,7 +275,10 @@ def test_resuming_on_other_data_is_refused(spec, settings, tmp_path):
 def test_a_run_that_another_process_trains_is_refused(spec, settings, tmp_path):
     out = tmp_path / "run"
     train(spec, settings(), out=out)
-    with lock_run(out), pytest.raises(RunError, match="another process is training in it"):
+    with (
+        lock_directory(out, activity="training"),
+        pytest.raises(RunError, match="another process is training in it"),
+    ):
         train(spec, settings(), out=out, resume=True)
 
 

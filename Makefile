@@ -78,5 +78,5 @@ $(READY): pyproject.toml constraints.txt
 	@echo "Installing archspec and its tools into .venv; the first time this takes a few minutes."
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear .venv
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check \
-		-c constraints.txt -e '.[test,lint]'
+		-c constraints.txt -e '.[cpu,test,lint]'
 	@touch $@

@@ -1,3 +1,5 @@
+import dataclasses
+
 import pytest
 import torch
 
@@ -7,7 +9,8 @@ import archspec.kernels.product_key_topk
 from archspec.errors import KernelError
 from archspec.kernels import dispatch
 
-CPU = torch.device("cpu")
+CPU = dispatch.Call(device="cpu", dtype=torch.float32, width=8)
+GPU = dataclasses.replace(CPU, device="cuda")
 
 
 @pytest.fixture(autouse=True)
@@ -26,38 +29,93 @@ def test_the_table_lists_every_registered_op() -> None:
 
 @pytest.mark.parametrize("op_name", dispatch.IMPLEMENTATIONS)
 def test_every_listed_implementation_exists(op_name: str) -> None:
-    for name in dispatch.IMPLEMENTATIONS[op_name]:
-        assert dispatch._load(op_name, name).__name__ == op_name
+    for implementation in dispatch.IMPLEMENTATIONS[op_name]:
+        assert dispatch.load(op_name, implementation).__name__ == op_name
 
 
 @pytest.mark.parametrize("op_name", dispatch.IMPLEMENTATIONS)
-def test_auto_takes_torch_and_says_why(op_name: str) -> None:
-    name, reason = dispatch.explain(op_name, CPU, torch.float32)
-    assert name == "torch"
-    assert reason == "the best one built for cpu and torch.float32"
-
-
-@pytest.mark.parametrize("choice", ["reference", "torch"])
-def test_the_environment_is_read_at_every_call(
-    monkeypatch: pytest.MonkeyPatch, choice: str
-) -> None:
-    monkeypatch.setenv("ARCHSPEC_KERNELS", choice)
-    name, reason = dispatch.explain("embedding_bag", CPU, torch.float32)
-    assert (name, reason) == (choice, f"demanded by ARCHSPEC_KERNELS={choice}")
-    function = dispatch.implementation("embedding_bag", torch.zeros(1))
-    folder = "archspec.kernels.embedding_bag"
-    assert function.__module__ == f"{folder}.{'cpu' if choice == 'torch' else 'reference'}"
+def test_every_op_runs_everywhere_in_stock_torch_and_by_its_definition(op_name: str) -> None:
+    rows = {item.word: item for item in dispatch.IMPLEMENTATIONS[op_name]}
+    for call in (CPU, GPU):
+        for dtype in dispatch.DTYPES:
+            typed = dataclasses.replace(call, dtype=dtype)
+            assert rows["torch"].refusal(typed) is None
+            assert rows["reference"].refusal(typed) is None
 
 
 @pytest.mark.parametrize("op_name", dispatch.IMPLEMENTATIONS)
-def test_triton_is_refused_until_it_is_built(monkeypatch, op_name: str) -> None:
+def test_auto_takes_the_first_that_does_not_refuse_and_says_why(op_name: str) -> None:
+    choice = dispatch.explain(op_name, CPU)
+    words = [item.word for item in dispatch.IMPLEMENTATIONS[op_name]]
+    assert words.index(choice.implementation.word) == len(choice.passed_over)
+    assert choice.reason == "the best one built for cpu"
+    assert all(choice.passed_over.values())
+
+
+@pytest.mark.parametrize("word", ["reference", "torch"])
+def test_the_environment_is_read_at_every_call(monkeypatch: pytest.MonkeyPatch, word: str) -> None:
+    monkeypatch.setenv("ARCHSPEC_KERNELS", word)
+    choice = dispatch.explain("embedding_bag", CPU)
+    assert choice.implementation.word == word
+    assert choice.reason == f"demanded by ARCHSPEC_KERNELS={word}"
+    function = dispatch.implementation("embedding_bag", torch.zeros(1, 1))
+    assert function.__module__ == f"archspec.kernels.{choice.implementation.module}"
+
+
+def make(**changes: object) -> dispatch.Implementation:
+    return dispatch.Implementation(**{"word": "torch", "module": "nowhere", **changes})
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, None),
+        ({"devices": ("cpu",)}, None),
+        ({"devices": ("cuda",)}, "it runs on cuda"),
+        ({"dtypes": (torch.bfloat16,)}, "it takes torch.bfloat16"),
+        ({"max_width": 7}, "it takes rows of at most 7 elements"),
+        ({"max_width": 8}, None),
+        ({"package": "no_such_package"}, "no_such_package is not installed"),
+        ({"unordered_on": ("cuda",)}, None),
+        (
+            {"unordered_on": ("cpu",)},
+            "its sums have no fixed order, and deterministic algorithms are asked for",
+        ),
+    ],
+)
+def test_an_implementation_says_what_it_refuses(changes: dict[str, object], expected) -> None:
+    call = dataclasses.replace(CPU, deterministic=True)
+    assert make(**changes).refusal(call) == expected
+
+
+def test_the_first_refusal_passes_the_call_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    row = (make(word="triton", devices=("cuda",)), make(word="torch"))
+    monkeypatch.setattr(dispatch, "IMPLEMENTATIONS", {"op": row})
+    choice = dispatch.explain("op", CPU)
+    assert choice.implementation is row[1]
+    assert choice.passed_over == {"triton": "it runs on cuda"}
+
+
+def test_a_demand_that_cannot_be_met_names_the_reason_and_the_ways_out(monkeypatch) -> None:
+    row = (make(word="triton", devices=("cuda",)), make(word="torch"))
+    monkeypatch.setattr(dispatch, "IMPLEMENTATIONS", {"op": row})
+    for word, why in {"triton": "it runs on cuda", "numba": "not built for this op"}.items():
+        monkeypatch.setenv("ARCHSPEC_KERNELS", word)
+        with pytest.raises(KernelError) as caught:
+            dispatch.explain("op", CPU)
+        assert str(caught.value) == (
+            f"op: ARCHSPEC_KERNELS={word} cannot run on cpu with torch.float32, width 8: {why}; "
+            "use one of auto, torch"
+        )
+
+
+def test_the_interpreter_runs_on_demand_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    row = (make(word="triton", devices=("cuda",)), make(word="torch"))
+    monkeypatch.setattr(dispatch, "IMPLEMENTATIONS", {"op": row})
+    monkeypatch.setenv("TRITON_INTERPRET", "1")
+    assert dispatch.explain("op", CPU).implementation is row[1]
     monkeypatch.setenv("ARCHSPEC_KERNELS", "triton")
-    with pytest.raises(KernelError, match="not built into this version") as caught:
-        dispatch.explain(op_name, CPU, torch.bfloat16)
-    assert str(caught.value) == (
-        f"{op_name}: ARCHSPEC_KERNELS=triton cannot run on cpu with torch.bfloat16: "
-        "not built into this version; use auto or one of torch, reference"
-    )
+    assert dispatch.explain("op", CPU).implementation is row[0]
 
 
 def test_the_refusal_reaches_the_caller_of_an_op(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -69,10 +127,10 @@ def test_the_refusal_reaches_the_caller_of_an_op(monkeypatch: pytest.MonkeyPatch
 
 def test_an_unknown_choice_lists_the_known_ones(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ARCHSPEC_KERNELS", "tritn")
-    with pytest.raises(KernelError, match="use one of auto, reference, torch, triton"):
-        dispatch.explain("embedding_bag", CPU, torch.float32)
+    with pytest.raises(KernelError, match="use one of auto, reference, torch, numba, triton"):
+        dispatch.explain("embedding_bag", CPU)
 
 
 def test_a_dtype_without_an_implementation_is_refused() -> None:
     with pytest.raises(KernelError, match=r"no implementation takes torch\.int32"):
-        dispatch.explain("gather_dot", CPU, torch.int32)
+        dispatch.explain("gather_dot", dataclasses.replace(CPU, dtype=torch.int32))

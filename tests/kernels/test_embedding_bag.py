@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from archspec.kernels.embedding_bag import cpu, embedding_bag, gather_dot, reference, scatter_rows
+from archspec.kernels.embedding_bag import embedding_bag, gather_dot, reference, scatter_rows, stock
 from archspec.testing.kernels import Args, KernelContract, assert_close, error_ratio, gradients
 
 SLOTS, PICKS, VALUE_DIM = 11, 5, 7
@@ -117,14 +117,14 @@ def test_gradient_reaches_a_table_through_an_expanded_cotangent() -> None:
 
 
 def test_gather_dot_in_several_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cpu, "_CHUNK_ELEMENTS", 2 * PICKS * VALUE_DIM)
+    monkeypatch.setattr(stock, "_CHUNK_ELEMENTS", 2 * PICKS * VALUE_DIM)
     indices, grad, table = draw_indices(7), torch.randn(7, VALUE_DIM), torch.randn(11, VALUE_DIM)
     exact = reference.gather_dot(indices, grad.double(), table.double())
     assert_close(gather_dot(indices, grad, table), exact, 1e-6)
 
 
 @pytest.mark.parametrize("bad", [-1, SLOTS])
-@pytest.mark.parametrize("module", [cpu, reference])
+@pytest.mark.parametrize("module", [stock, reference])
 def test_an_index_out_of_range_is_refused(module, bad: int) -> None:
     indices = torch.tensor([[0, bad]])
     weights, grad, table = torch.ones(1, 2), torch.ones(1, 3), torch.ones(SLOTS, 3)

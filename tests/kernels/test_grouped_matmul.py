@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from archspec.kernels.grouped_matmul import cpu, grouped_matmul, grouped_outer, reference
+from archspec.kernels.grouped_matmul import grouped_matmul, grouped_outer, reference, stock
 from archspec.testing.kernels import Args, KernelContract, assert_close
 
 SIZES = (3, 0, 1, 0)  # rows of the first groups; the last takes the rest
@@ -73,14 +73,14 @@ def test_transposed_and_strided_arguments() -> None:
 
 def test_the_stock_op_runs_where_it_can(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
-    stock = torch.nn.functional.grouped_mm
+    grouped_mm = torch.nn.functional.grouped_mm
 
     def spy(*args, **kwargs):
         calls.append(args)
-        return stock(*args, **kwargs)
+        return grouped_mm(*args, **kwargs)
 
     monkeypatch.setenv("ARCHSPEC_KERNELS", "torch")
-    monkeypatch.setattr(cpu.F, "grouped_mm", spy)
+    monkeypatch.setattr(stock.F, "grouped_mm", spy)
     offsets = torch.tensor([2, 6], dtype=torch.int32)
     grouped_matmul(torch.randn(6, 8), torch.randn(2, 8, 4), offsets)
     grouped_outer(torch.randn(6, 8), torch.randn(6, 4), offsets)
@@ -92,7 +92,7 @@ def test_the_stock_op_runs_where_it_can(monkeypatch: pytest.MonkeyPatch) -> None
 
 @pytest.mark.parametrize("ends", [[2, 5], [7, 6], [4, 7], [-1, 6]])
 @pytest.mark.parametrize("width", [8, 5])
-@pytest.mark.parametrize("module", [cpu, reference])
+@pytest.mark.parametrize("module", [stock, reference])
 def test_offsets_that_do_not_partition_the_rows_are_refused(module, width, ends) -> None:
     offsets = torch.tensor(ends, dtype=torch.int32)
     with pytest.raises(ValueError, match=rf"6, but they are \[{ends[0]}, {ends[1]}\]"):

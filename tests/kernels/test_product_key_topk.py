@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from archspec.kernels.product_key_topk import cpu, product_key_topk, reference
+from archspec.kernels.product_key_topk import product_key_topk, reference, stock
 from archspec.testing.kernels import Args, KernelContract, assert_close, count_flops
 
 HEADS, NUM_KEYS, HALF_DIM, TOP_K = 3, 7, 5, 4
@@ -107,7 +107,7 @@ def test_all_slots_equal_gives_the_lowest_ones() -> None:
 def test_several_chunks_of_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
     queries, codebooks = small_integers(7, 2, 2, 3), small_integers(2, 2, 13, 3)
     expected = product_key_topk(queries, codebooks, 5)
-    monkeypatch.setattr(cpu, "_CHUNK_ELEMENTS", 3 * 2 * 2 * 13)
+    monkeypatch.setattr(stock, "_CHUNK_ELEMENTS", 3 * 2 * 2 * 13)
     chunked = product_key_topk(queries, codebooks, 5)
     assert all(torch.equal(a, b) for a, b in zip(chunked, expected, strict=True))
 
@@ -122,7 +122,7 @@ def test_real_scores_are_those_of_brute_force() -> None:
 
 @pytest.mark.parametrize("top_k", [8, 16, 32, 64])
 def test_the_pruned_pairs_are_those_under_the_hyperbola(top_k: int) -> None:
-    first, second = cpu._winning_ranks(top_k, torch.device("cpu"))
+    first, second = stock._winning_ranks(top_k, torch.device("cpu"))
     pairs = set(zip(first.tolist(), second.tolist(), strict=True))
     assert pairs == {
         (a, b) for a in range(top_k) for b in range(top_k) if (a + 1) * (b + 1) <= top_k

@@ -1,4 +1,4 @@
-"""The fast path on CPU: everything is a sum of bags, also the dense gradient of the table.
+"""Stock ops, on any device: everything is a sum of bags, also the dense gradient of the table.
 
 ``scatter_rows`` is ``F.embedding_bag`` over the transposed incidence of tokens and slots: with the
 look-ups sorted by slot, a slot is a bag of tokens. No two threads write one row, so the result is

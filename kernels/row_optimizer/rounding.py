@@ -46,6 +46,19 @@ def random_bits(rows: Tensor, width: int, seed: int) -> Tensor:
     return _mix((keys[:, None] + columns) & _MASK) >> 16
 
 
+def mix_seed(*numbers: int) -> int:
+    """Make one 32-bit seed of several numbers, each modulo 2^32; their order matters."""
+    seed = 0
+    for number in numbers:
+        seed = (seed * 0x9E3779B1 + number + _GOLDEN) & _MASK
+        seed ^= seed >> 16
+        seed = seed * 0x85EBCA6B & _MASK
+        seed ^= seed >> 13
+        seed = seed * 0xC2B2AE35 & _MASK
+        seed ^= seed >> 16
+    return seed
+
+
 def _mix(bits: Tensor) -> Tensor:
     bits = bits ^ (bits >> 16)
     bits = bits.mul_(0x85EBCA6B).bitwise_and_(_MASK)

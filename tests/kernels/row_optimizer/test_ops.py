@@ -166,7 +166,7 @@ def test_the_paths_agree_to_the_bit(
 
 
 @pytest.mark.parametrize(
-    ("distinct", "path"), [(0, "rows"), (69, "rows"), (70, "blocks"), (100, "blocks")]
+    ("distinct", "path"), [(0, "rows"), (49, "rows"), (50, "blocks"), (100, "blocks")]
 )
 def test_the_path_follows_from_the_touched_share(distinct: int, path: str) -> None:
     assert stock.choose_path(distinct, 100) == path

@@ -180,15 +180,17 @@ class RowOptimizer(torch.optim.Optimizer):
             release: Also stop decaying: ``weight_decay`` becomes 0 in all groups.
         """
         for place, (parameter, group) in enumerate(self._members()):
-            decay = self._decay_of(parameter)
-            if decay is not None:
-                step = int(self.state[parameter]["step"])
-                seed = mix_seed(group["seed"], place, step, _SETTLING)
-                _settle_all(decay, parameter, seed)
             if release:
                 group["weight_decay"] = 0.0
+            decay = self._decay_of(parameter)
+            if decay is None:
+                continue
+            state = self.state[parameter]
+            seed = mix_seed(group["seed"], place, int(state["step"]), _SETTLING)
+            _settle_all(decay, parameter, seed)
+            if release:
                 for key in DECAY_STATE:
-                    self.state[parameter].pop(key, None)
+                    del state[key]
                 self._link_decay(parameter)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:

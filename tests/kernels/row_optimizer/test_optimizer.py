@@ -163,6 +163,13 @@ def test_lazy_decay_equals_dense_decoupled_decay(rule: str) -> None:
     assert rig.gradient.decay is None
 
 
+def test_settling_before_the_first_step_leaves_no_trace() -> None:
+    rig = Rig(weight_decay=0.5)
+    rig.optimizer.settle_decay(release=True)
+    assert rig.optimizer.state_dict()["state"] == {}
+    assert rig.optimizer.param_groups[0]["weight_decay"] == 0
+
+
 def test_owed_decay_reaches_copies_and_new_optimizers() -> None:
     rig = Rig(lr=0.1, weight_decay=0.5)
     rig.run(range(3))

@@ -128,6 +128,7 @@ _TOPK = (
     _reference("product_key_topk.reference"),
 )
 _GROUPED = (_stock("grouped_matmul.stock"), _reference("grouped_matmul.reference"))
+_ROWS = (_stock("row_optimizer.stock"), _reference("row_optimizer.reference"))
 
 # Op -> implementations, best first.
 IMPLEMENTATIONS: Mapping[str, tuple[Implementation, ...]] = {
@@ -142,6 +143,11 @@ IMPLEMENTATIONS: Mapping[str, tuple[Implementation, ...]] = {
     ),
     "grouped_matmul": _GROUPED,
     "grouped_outer": _GROUPED,
+    "sum_rows": _ROWS,
+    "row_square_norms": _ROWS,
+    "row_adam_": _ROWS,
+    "row_adagrad_": _ROWS,
+    "row_sgd_": _ROWS,
 }
 
 

@@ -33,7 +33,11 @@ class NgramTable(Table):
 
     def forward(self, rows: Tensor) -> Tensor:
         """Read rows, [..., num_rows] to [..., num_rows, row_dim]."""
-        return F.embedding(rows, self.weight)
+        if not self.row_gradients:
+            return F.embedding(rows, self.weight)
+        each = rows.reshape(-1, 1)  # bags of one row
+        found = self._bag("weight", each, self.weight.new_ones(each.shape))
+        return found.view(*rows.shape, -1)
 
 
 class NgramBlock(Block):

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from archspec.blocks.pool.config import PoolConfig
 from archspec.blocks.table import Table
 from archspec.initialisers import Initialiser, fan_in_normal
-from archspec.kernels.embedding_bag import embedding_bag, gather_dot
 
 
 class Pool(Table):
@@ -55,6 +54,6 @@ class Pool(Table):
             [tokens, value_dim] in the table's dtype.
         """
         if self.down is not None:
-            hidden = gather_dot(slots, tokens.to(self.down.dtype), self.down)  # [tokens, picks]
+            hidden = self._dots("down", slots, tokens.to(self.down.dtype))  # [tokens, picks]
             weights = weights * F.gelu(hidden)
-        return embedding_bag(slots, weights, self.weight)
+        return self._bag("weight", slots, weights)

@@ -1,0 +1,117 @@
+"""Bags of a table whose gradient goes to a carrier instead of ``.grad``.
+
+The backward of a look-up appends what it knows to a
+:class:`~archspec.kernels.row_gradient.RowGradient` and gives the table no gradient. It can run once
+only: there is no double backward. ``torch.compile`` breaks its graph around a look-up, because
+appending is a side effect.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from archspec.kernels.embedding_bag import embedding_bag, gather_dot
+from archspec.kernels.row_gradient import RowGradient
+
+Gradients = tuple[Tensor | None, ...]
+
+
+def collected_bag(indices: Tensor, weights: Tensor, table: Tensor, gradient: RowGradient) -> Tensor:
+    """Sum each token's picked rows, as ``embedding_bag``; decay that rows owe is counted in.
+
+    Args:
+        indices: [tokens, picks], int32 or int64, each in [0, slots).
+        weights: [tokens, picks], of the table's dtype or fp32.
+        table: [slots, width].
+        gradient: Where backward appends (indices, weights, gradient of the result), if the table
+            requires a gradient.
+
+    Returns:
+        [tokens, width] in the table's dtype.
+    """
+    result: Tensor = _apply(_Bag, indices, weights, table, gradient)
+    return result
+
+
+def collected_gather_dot(
+    indices: Tensor, x: Tensor, table: Tensor, gradient: RowGradient
+) -> Tensor:
+    """Dot each picked row with its token's vector, as ``gather_dot``; owed decay is counted in.
+
+    Args:
+        indices: [tokens, picks], int32 or int64, each in [0, slots).
+        x: [tokens, width], of the table's dtype.
+        table: [slots, width].
+        gradient: Where backward appends (indices, gradient of the result, x), if the table requires
+            a gradient.
+
+    Returns:
+        [tokens, picks], in fp32 for a 16-bit table, else in the table's dtype.
+    """
+    result: Tensor = _apply(_GatherDot, indices, x, table, gradient)
+    return result
+
+
+@torch.compiler.disable  # type: ignore[untyped-decorator]
+def _apply(function: type[torch.autograd.Function], *arguments: Any) -> Any:
+    return function.apply(*arguments)
+
+
+class _Bag(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, indices: Tensor, weights: Tensor, table: Tensor, gradient: RowGradient
+    ) -> Tensor:
+        ctx.gradient = gradient
+        factors = _owed(indices, table, gradient)
+        ctx.save_for_backward(indices, weights, table, factors)
+        return embedding_bag(indices, _times(weights, factors), table)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> Gradients:
+        indices, weights, table, factors = ctx.saved_tensors
+        _, wants_weights, wants_table, _ = ctx.needs_input_grad
+        if wants_table:
+            ctx.gradient.append(indices, weights, grad)
+        if not wants_weights:
+            return None, None, None, None
+        grad_weights = _times(gather_dot(indices, grad, table), factors)
+        return None, grad_weights.to(weights.dtype), None, None
+
+
+class _GatherDot(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, indices: Tensor, x: Tensor, table: Tensor, gradient: RowGradient
+    ) -> Tensor:
+        ctx.gradient = gradient
+        factors = _owed(indices, table, gradient)
+        ctx.save_for_backward(indices, x, table, factors)
+        return _times(gather_dot(indices, x, table), factors)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> Gradients:
+        indices, x, table, factors = ctx.saved_tensors
+        _, wants_x, wants_table, _ = ctx.needs_input_grad
+        if wants_table:
+            ctx.gradient.append(indices, grad, x)
+        if not wants_x:
+            return None, None, None, None
+        return None, embedding_bag(indices, _times(grad, factors), table), None, None
+
+
+def _owed(indices: Tensor, table: Tensor, gradient: RowGradient) -> Tensor | None:
+    """Return the decay that the rows owe, [tokens, picks], or None for none."""
+    if gradient.decay is None:
+        return None
+    return gradient.decay.factors(indices).to(torch.promote_types(table.dtype, torch.float32))
+
+
+def _times(values: Tensor, factors: Tensor | None) -> Tensor:
+    return values if factors is None else values * factors

@@ -129,6 +129,7 @@ IMPLEMENTATIONS: Mapping[str, tuple[Implementation, ...]] = {
     "embedding_bag": _BAG,
     "gather_dot": _BAG,
     "scatter_rows": _BAG,
+    "embedding_bag_backward": _BAG,
     "product_key_topk": _TOPK,
     "product_key_topk_backward": (
         _stock("product_key_topk.stock", unordered_on=("cuda",)),

@@ -123,6 +123,7 @@ def _reference(module: str) -> Implementation:
 _BAG = (_stock("embedding_bag.stock"), _reference("embedding_bag.reference"))
 _TOPK = (_stock("product_key_topk.stock"), _reference("product_key_topk.reference"))
 _GROUPED = (_stock("grouped_matmul.stock"), _reference("grouped_matmul.reference"))
+_ROWS = (_stock("row_optimizer.stock"), _reference("row_optimizer.reference"))
 
 # Op -> implementations, best first.
 IMPLEMENTATIONS: Mapping[str, tuple[Implementation, ...]] = {
@@ -137,6 +138,11 @@ IMPLEMENTATIONS: Mapping[str, tuple[Implementation, ...]] = {
     ),
     "grouped_matmul": _GROUPED,
     "grouped_outer": _GROUPED,
+    "sum_rows": _ROWS,
+    "row_square_norms": _ROWS,
+    "row_adam_": _ROWS,
+    "row_adagrad_": _ROWS,
+    "row_sgd_": _ROWS,
 }
 
 

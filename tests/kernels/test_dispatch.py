@@ -6,6 +6,7 @@ import torch
 import archspec.kernels.embedding_bag
 import archspec.kernels.grouped_matmul
 import archspec.kernels.product_key_topk
+import archspec.kernels.row_optimizer
 from archspec.errors import KernelError
 from archspec.kernels import dispatch
 

@@ -120,7 +120,10 @@ def _reference(module: str) -> Implementation:
     return Implementation(word="reference", module=module)
 
 
-_BAG = (_stock("embedding_bag.stock"), _reference("embedding_bag.reference"))
+_BAG_MODULES = (_stock("embedding_bag.stock"), _reference("embedding_bag.reference"))
+_BAG = (_triton("embedding_bag.gpu"), *_BAG_MODULES)
+# Sums of look-ups keep a whole row in registers.
+_BAG_SUMS = (_triton("embedding_bag.gpu", max_width=8192), *_BAG_MODULES)
 _TOPK = (_stock("product_key_topk.stock"), _reference("product_key_topk.reference"))
 _GROUPED = (_stock("grouped_matmul.stock"), _reference("grouped_matmul.reference"))
 _ROWS = (_stock("row_optimizer.stock"), _reference("row_optimizer.reference"))
@@ -129,8 +132,8 @@ _ROWS = (_stock("row_optimizer.stock"), _reference("row_optimizer.reference"))
 IMPLEMENTATIONS: Mapping[str, tuple[Implementation, ...]] = {
     "embedding_bag": _BAG,
     "gather_dot": _BAG,
-    "scatter_rows": _BAG,
-    "embedding_bag_backward": _BAG,
+    "scatter_rows": _BAG_SUMS,
+    "embedding_bag_backward": _BAG_SUMS,
     "product_key_topk": _TOPK,
     "product_key_topk_backward": (
         _stock("product_key_topk.stock", unordered_on=("cuda",)),

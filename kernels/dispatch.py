@@ -126,7 +126,11 @@ _BAG = (_triton("embedding_bag.gpu"), *_BAG_MODULES)
 _BAG_SUMS = (_triton("embedding_bag.gpu", max_width=8192), *_BAG_MODULES)
 _TOPK = (_stock("product_key_topk.stock"), _reference("product_key_topk.reference"))
 _GROUPED = (_stock("grouped_matmul.stock"), _reference("grouped_matmul.reference"))
-_ROWS = (_stock("row_optimizer.stock"), _reference("row_optimizer.reference"))
+_ROWS = (
+    _triton("row_optimizer.gpu", max_width=8192),
+    _stock("row_optimizer.stock"),
+    _reference("row_optimizer.reference"),
+)
 
 # Op -> implementations, best first.
 IMPLEMENTATIONS: Mapping[str, tuple[Implementation, ...]] = {

@@ -14,7 +14,13 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from archspec.kernels.row_sums.gpu import LookUps, sum_hot_row, sum_segments, sum_short_rows
+from archspec.kernels.row_sums.gpu import (
+    LookUps,
+    store_columns,
+    sum_hot_row,
+    sum_segments,
+    sum_short_rows,
+)
 from archspec.kernels.row_tiles import sum_tile
 
 _MAX_INT32 = torch.iinfo(torch.int32).max
@@ -67,9 +73,7 @@ def _sum_rows(
         )
         hot = sum_segments(look_ups, tile, table, dots)
         if hot is not None:
-            hot_rows_kernel[(len(hot.places) // 2,)](
-                look_ups.starts, *hot, result, **shape, **launch
-            )
+            hot_rows_kernel[(hot.num_windows,)](look_ups.starts, *hot, result, **shape, **launch)
     return result
 
 
@@ -111,7 +115,7 @@ def short_rows_kernel(
         starts, slots, order, weights, grads, column, picks, table, dots,
         WIDTH, ROWS, DEPTH, True, DOT,
     )  # fmt: skip
-    store_rows(result, row, live, column, total, WIDTH)
+    store_columns(result, row.to(tl.int64), live, column, total, WIDTH)
 
 
 @triton.jit
@@ -127,14 +131,4 @@ def hot_rows_kernel(
     """Write the gradient of the hot row that starts in this program's window, if one does."""
     column = tl.arange(0, COLUMNS)
     row, live, total = sum_hot_row(starts, places, partials, column, WIDTH, DEPTH)
-    store_rows(result, row, live, column, total, WIDTH)
-
-
-@triton.jit
-def store_rows(result, row, live, column, values, WIDTH: tl.constexpr):
-    """Store rows in the result's dtype where live."""
-    tl.store(
-        result + row.to(tl.int64)[:, None] * WIDTH + column[None, :],
-        values.to(result.dtype.element_ty),
-        mask=live[:, None] & (column < WIDTH)[None, :],
-    )
+    store_columns(result, row.to(tl.int64), live, column, total, WIDTH)

@@ -62,6 +62,11 @@ class HotRows(NamedTuple):
     places: Tensor
     partials: Tensor
 
+    @property
+    def num_windows(self) -> int:
+        """Windows of look-ups; in each there starts at most one hot row."""
+        return self.places.shape[0] // 2
+
 
 def sum_segments(
     look_ups: LookUps, tile: RowTile, table: Tensor | None = None, dots: Tensor | None = None
@@ -122,7 +127,7 @@ def find_segments_kernel(
 ):
     """Find the row whose segment belongs to each place."""
     place = tl.program_id(0) * LANES + tl.arange(0, LANES)
-    begin = (place // 2).to(tl.int64) * SEGMENT  # of the window
+    begin = place // 2 * SEGMENT  # of the window
     is_first = place % 2 == 1
     probe = tl.where(is_first, begin + (SEGMENT - 1), begin)
     probe = tl.minimum(probe, num_look_ups - 1)
@@ -134,8 +139,7 @@ def find_segments_kernel(
         is_before = tl.load(starts + middle) <= probe
         low = tl.where(is_before, middle, low)
         high = tl.where(is_before, high, middle)
-    first = tl.load(starts + low).to(tl.int64)
-    last = tl.load(starts + low + 1).to(tl.int64)
+    first, last = load_bounds(starts, low, low >= 0)
     continued = first + (begin // SEGMENT - first // SEGMENT) * SEGMENT
     is_here = tl.where(is_first, first >= begin, (first < begin) & (continued < last))
     row = tl.where(is_here & (last - first > SEGMENT), low, -1)
@@ -312,7 +316,7 @@ def add_partials(
         segment = first + (done + tl.arange(0, DEPTH)) * step  # [DEPTH]
         place = (begin // SEGMENT + segment) * 2 + tl.where(segment == 0, 1, 0)
         values = tl.load(
-            partials + place[:, None] * WIDTH + column[None, :],
+            partials + place.to(tl.int64)[:, None] * WIDTH + column[None, :],
             mask=(segment < stop)[:, None] & (column < WIDTH)[None, :],
             other=0.0,
         )  # [DEPTH, COLUMNS]
@@ -329,8 +333,8 @@ def segment_of(place, begin):
 @triton.jit
 def load_bounds(starts, row, live):
     """Load where the look-ups of rows begin and end, and 0 and 0 where not live."""
-    begin = tl.load(starts + row, mask=live, other=0).to(tl.int64)
-    return begin, tl.load(starts + row + 1, mask=live, other=0).to(tl.int64)
+    begin = tl.load(starts + row, mask=live, other=0).to(tl.int32)
+    return begin, tl.load(starts + row + 1, mask=live, other=0).to(tl.int32)
 
 
 @triton.jit
@@ -341,3 +345,13 @@ def load_columns(rows, number, live, column, WIDTH: tl.constexpr):
         mask=live[:, None] & (column < WIDTH)[None, :],
         other=0.0,
     ).to(tl.float32)
+
+
+@triton.jit
+def store_columns(rows, number, live, column, values, WIDTH: tl.constexpr):
+    """Store columns of these rows, [numbers, columns], where live."""
+    tl.store(
+        rows + number[:, None] * WIDTH + column[None, :],
+        values.to(rows.dtype.element_ty),
+        mask=live[:, None] & (column < WIDTH)[None, :],
+    )

@@ -70,16 +70,29 @@ def dot_tile(width: int, itemsize: int) -> RowTile:
     return RowTile(columns=columns, blocks=tile.blocks, rows=tile.rows, depth=depth, num_warps=1)
 
 
-def sum_tile(width: int, itemsize: int) -> RowTile:
+def sum_tile(width: int, itemsize: int, *, with_dots: bool = False) -> RowTile:
     """Cut rows for sums over look-ups, where one program has a whole row in hand.
 
-    A thread has at most 16 elements of a row, as it may also hold its sum, the table's row and two
-    moments, each in fp32; and no more than 4 look-ups deep, since most rows have fewer.
+    No more than 4 look-ups deep, as most rows have fewer. Warps are many enough to keep all of a
+    thread's part in registers. An update holds the sum, the table's row and two moments in fp32:
+    with 8 elements of each a thread takes 40 to 56 registers, with 16 they are spilled. Dots with
+    the table's row keep 5 vectors at a time and cost a barrier among the warps: 16 elements of 16
+    bits or 8 of 32, at 78 to 128 registers.
+
+    Args:
+        width: Of a row, at most 8,192.
+        itemsize: Bytes of an element of the vectors that are summed.
+        with_dots: Whether look-ups are also dotted with the row of the table.
     """
     columns = _power_of_two(width)
-    tile = _tile(width, itemsize, columns, max_warps=16)
-    num_warps = min(16, max(tile.num_warps, columns // (16 * _LANES)))
-    return RowTile(columns=columns, blocks=1, rows=tile.rows, depth=4, num_warps=num_warps)
+    num_warps = columns * itemsize // 1024 if with_dots else columns // (8 * _LANES)
+    return RowTile(
+        columns=columns,
+        blocks=1,
+        rows=_side_by_side(columns * itemsize),
+        depth=4,
+        num_warps=min(16 if with_dots else 32, max(1, num_warps)),
+    )
 
 
 def _tile(width: int, itemsize: int, columns: int, *, max_warps: int) -> RowTile:
@@ -87,11 +100,15 @@ def _tile(width: int, itemsize: int, columns: int, *, max_warps: int) -> RowTile
     return RowTile(
         columns=columns,
         blocks=_blocks(width, columns),
-        # More rows than lanes would only repeat loads that are narrower than 16 bytes.
-        rows=min(_LANES, max(1, _WARP_BYTES // block_bytes)),
+        rows=_side_by_side(block_bytes),
         depth=8 if block_bytes <= _WARP_BYTES else 4,
         num_warps=min(max_warps, max(1, block_bytes // 1024)),
     )
+
+
+def _side_by_side(block_bytes: int) -> int:
+    # No more rows than lanes, however narrow.
+    return min(_LANES, max(1, _WARP_BYTES // block_bytes))
 
 
 def _padding(width: int, columns: int) -> float:

@@ -54,7 +54,7 @@ def _sum_rows(
             dots.zero_()
         return result.zero_()
     look_ups = _group(indices, weights, grad, slots)
-    tile = sum_tile(width, grad.element_size())
+    tile = sum_tile(width, grad.element_size(), with_dots=table is not None)
     arguments = (look_ups.starts, look_ups.order, look_ups.weights, look_ups.grads)
     stand_ins = (result if table is None else table, result if dots is None else dots)
     shape = {"WIDTH": width, "COLUMNS": tile.columns, "DEPTH": tile.depth}

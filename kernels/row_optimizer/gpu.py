@@ -330,10 +330,9 @@ def store_rounded(table, row, live, column, values, seed, WIDTH: tl.constexpr):
         key = mix(mix(row.to(tl.uint32) + 0x9E3779B9) ^ seed.to(tl.uint32))  # [ROWS]
         chance = mix(key[:, None] + (column.to(tl.uint32) * 0x9E3779B9)[None, :]) >> 16
         bits = values.to(tl.uint32, bitcast=True)
-        magnitude = bits & 0x7FFFFFFF
-        # What is not finite keeps its upper half; a NaN there must not become an infinity.
-        quiet = tl.where(magnitude > 0x7F800000, bits | 0x400000, bits)
-        bits = tl.where(magnitude < 0x7F800000, bits + chance, quiet)
+        # Infinities and NaN keep their upper half, which arithmetic never leaves without a bit set.
+        is_finite = (bits & 0x7F800000) != 0x7F800000
+        bits += tl.where(is_finite, chance, 0)
         values = (bits >> 16).to(tl.uint16).to(tl.bfloat16, bitcast=True)
     store_columns(table, row, live, column, values, WIDTH)
 

@@ -120,8 +120,10 @@ def _reference(module: str) -> Implementation:
     return Implementation(word="reference", module=module)
 
 
-_BAG = (_stock("embedding_bag.stock"), _reference("embedding_bag.reference"))
-_BAG_ADJOINTS = (_numba("embedding_bag.cpu", torch.float32), *_BAG)
+_BAG_STOCK = (_stock("embedding_bag.stock"), _reference("embedding_bag.reference"))
+_BAG_NUMBA = _numba("embedding_bag.cpu", torch.float32)
+# Sums of look-ups keep a whole row in registers.
+_BAG_SUMS = (_triton("embedding_bag.gpu", max_width=8192), _BAG_NUMBA, *_BAG_STOCK)
 _TOPK_NUMBA = _numba("product_key_topk.cpu", torch.float32, torch.bfloat16, torch.float16)
 _TOPK = (
     _TOPK_NUMBA,
@@ -129,22 +131,26 @@ _TOPK = (
     _reference("product_key_topk.reference"),
 )
 _GROUPED = (_stock("grouped_matmul.stock"), _reference("grouped_matmul.reference"))
+_ROWS_TRITON = _triton("row_optimizer.gpu", max_width=8192)
+_ROWS_STOCK = (_stock("row_optimizer.stock"), _reference("row_optimizer.reference"))
 _ROW_SUMS = (
+    _ROWS_TRITON,
     _numba("row_optimizer.cpu", torch.float32, torch.bfloat16, torch.float16),
-    _stock("row_optimizer.stock"),
-    _reference("row_optimizer.reference"),
+    *_ROWS_STOCK,
 )
 _ROW_UPDATES = (
+    _ROWS_TRITON,
     _numba("row_optimizer.cpu", torch.float32, torch.bfloat16),
-    _stock("row_optimizer.stock"),
-    _reference("row_optimizer.reference"),
+    *_ROWS_STOCK,
 )
 
 # Op -> implementations, best first.
 IMPLEMENTATIONS: Mapping[str, tuple[Implementation, ...]] = {
-    "embedding_bag": _BAG,
-    "gather_dot": _BAG_ADJOINTS,
-    "scatter_rows": _BAG_ADJOINTS,
+    # On CPU the stock bag is as fast as memory.
+    "embedding_bag": (_triton("embedding_bag.gpu"), *_BAG_STOCK),
+    "gather_dot": (_triton("embedding_bag.gpu"), _BAG_NUMBA, *_BAG_STOCK),
+    "scatter_rows": _BAG_SUMS,
+    "embedding_bag_backward": _BAG_SUMS,
     "product_key_topk": _TOPK,
     "product_key_topk_backward": (
         _TOPK_NUMBA,

@@ -1,5 +1,10 @@
-"""Weighted sums of table rows, and the two ops adjoint to them."""
+"""Weighted sums of table rows, and the ops that are their gradients."""
 
-from archspec.kernels.embedding_bag.op import embedding_bag, gather_dot, scatter_rows
+from archspec.kernels.embedding_bag.op import (
+    embedding_bag,
+    embedding_bag_backward,
+    gather_dot,
+    scatter_rows,
+)
 
-__all__ = ["embedding_bag", "gather_dot", "scatter_rows"]
+__all__ = ["embedding_bag", "embedding_bag_backward", "gather_dot", "scatter_rows"]

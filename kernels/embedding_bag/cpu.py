@@ -43,6 +43,14 @@ def scatter_rows(indices: Tensor, weights: Tensor, grad: Tensor, slots: int) -> 
     return table
 
 
+def embedding_bag_backward(
+    indices: Tensor, weights: Tensor, grad: Tensor, table: Tensor
+) -> tuple[Tensor, Tensor]:
+    """See :func:`archspec.kernels.embedding_bag.reference.embedding_bag_backward`."""
+    grad_weights = gather_dot(indices, grad, table).to(weights.dtype)
+    return grad_weights, scatter_rows(indices, weights, grad, table.shape[0])
+
+
 # Products may be added in any order: a vector of partial sums, then their sum.
 @njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract", "reassoc"})
 def _dot_range(start, stop, indices, grad, table, result):

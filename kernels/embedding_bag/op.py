@@ -1,4 +1,4 @@
-"""Registration of the three ops: choice of implementation, shapes, gradients, FLOPs."""
+"""Registration of the ops: choice of implementation, shapes, gradients, FLOPs."""
 
 from __future__ import annotations
 
@@ -70,6 +70,16 @@ def scatter_rows(indices: Tensor, weights: Tensor, grad: Tensor, slots: int) -> 
     return result
 
 
+@torch.library.custom_op("archspec::embedding_bag_backward", mutates_args=())
+def embedding_bag_backward(
+    indices: Tensor, weights: Tensor, grad: Tensor, table: Tensor
+) -> tuple[Tensor, Tensor]:
+    """See :func:`archspec.kernels.embedding_bag.reference.embedding_bag_backward`."""
+    function = implementation("embedding_bag_backward", table)
+    result: tuple[Tensor, Tensor] = function(indices, weights, grad, table)
+    return result
+
+
 @embedding_bag_op.register_fake
 def _(indices: Tensor, _weights: Tensor, table: Tensor) -> Tensor:
     return table.new_empty(indices.shape[0], table.shape[1])
@@ -85,7 +95,13 @@ def _(_indices: Tensor, _weights: Tensor, grad: Tensor, slots: int) -> Tensor:
     return grad.new_empty(slots, grad.shape[1])
 
 
-# The three below are one trilinear form (see reference.py), so each backward is the other two ops.
+@embedding_bag_backward.register_fake
+def _(indices: Tensor, _weights: Tensor, grad: Tensor, table: Tensor) -> tuple[Tensor, Tensor]:
+    dtype = torch.promote_types(table.dtype, torch.float32)
+    return grad.new_empty(indices.shape, dtype=dtype), grad.new_empty(table.shape)
+
+
+# The first three are one trilinear form (see reference.py), so each backward is the other two ops.
 
 
 def _save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:  # noqa: ARG001 (passed by name)
@@ -95,6 +111,9 @@ def _save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:  # noqa: A
 def _embedding_bag_backward(ctx: Any, grad: Tensor) -> Gradients:
     indices, weights, table = ctx.saved_tensors
     _, wants_weights, wants_table = ctx.needs_input_grad
+    if wants_weights and wants_table:
+        grad_weights, grad_table = embedding_bag_backward(indices, weights, grad, table)
+        return None, grad_weights.to(weights.dtype), grad_table
     return (
         None,
         gather_dot(indices, grad, table).to(weights.dtype) if wants_weights else None,
@@ -123,9 +142,32 @@ def _scatter_rows_backward(ctx: Any, table: Tensor) -> Gradients:
     )
 
 
+def _save_all(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:  # noqa: ARG001
+    # Without this, a cotangent that nobody made is a table of zeros.
+    ctx.set_materialize_grads(False)
+    ctx.save_for_backward(*inputs)
+
+
+def _backward_backward(ctx: Any, dots: Tensor | None, rows: Tensor | None) -> Gradients:
+    indices, weights, grad, table = ctx.saved_tensors
+    _, wants_weights, wants_grad, wants_table = ctx.needs_input_grad
+    to_weights = to_grad = to_table = None
+    if rows is not None and wants_weights:
+        to_weights = gather_dot(indices, grad, rows).to(weights.dtype)
+    if rows is not None and wants_grad:
+        to_grad = embedding_bag_op(indices, weights, rows)
+    if dots is not None and wants_grad:
+        through_dots = embedding_bag_op(indices, dots, table)
+        to_grad = through_dots if to_grad is None else to_grad + through_dots
+    if dots is not None and wants_table:
+        to_table = scatter_rows(indices, dots, grad, table.shape[0])
+    return None, to_weights, to_grad, to_table
+
+
 embedding_bag_op.register_autograd(_embedding_bag_backward, setup_context=_save)
 gather_dot.register_autograd(_gather_dot_backward, setup_context=_save)
 scatter_rows.register_autograd(_scatter_rows_backward, setup_context=_save)
+embedding_bag_backward.register_autograd(_backward_backward, setup_context=_save_all)
 
 
 @register_flop_formula([torch.ops.archspec.embedding_bag, torch.ops.archspec.scatter_rows])
@@ -142,3 +184,11 @@ def _gather_dot_flops(
 ) -> int:
     """Count a multiply and an add for each element of each look-up; no index work."""
     return 2 * indices[0] * indices[1] * table[1]
+
+
+@register_flop_formula(torch.ops.archspec.embedding_bag_backward)
+def _embedding_bag_backward_flops(
+    indices: torch.Size, _weights: torch.Size, _grad: torch.Size, table: torch.Size, **__: Any
+) -> int:
+    """Count two multiplies and two adds for each element of each look-up; no index work."""
+    return 4 * indices[0] * indices[1] * table[1]

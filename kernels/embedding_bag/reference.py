@@ -1,7 +1,7 @@
-"""The meaning of the three ops, in stock torch, differentiable by plain autograd.
+"""The meaning of the ops, in stock torch, differentiable by plain autograd.
 
-With R the rows named by ``indices``, the three contract one trilinear form, sum over tokens t and
-picks p of ``weights[t, p] * <table[indices[t, p]], grad[t]>``, with all but one of its factors.
+With R the rows named by ``indices``, the first three contract one trilinear form, sum over tokens t
+and picks p of ``weights[t, p] * <table[indices[t, p]], grad[t]>``, with all but one of its factors.
 Each is therefore the gradient of the others. 16-bit tables are summed in fp32.
 """
 
@@ -67,6 +67,28 @@ def scatter_rows(indices: Tensor, weights: Tensor, grad: Tensor, slots: int) -> 
     shares = torch.bmm(weights.to(dtype)[:, :, None], grad.to(dtype)[:, None, :])
     table = torch.zeros(slots, grad.shape[1], dtype=dtype, device=grad.device)
     return table.index_add(0, indices.reshape(-1), shares.flatten(0, 1)).to(grad.dtype)
+
+
+def embedding_bag_backward(
+    indices: Tensor, weights: Tensor, grad: Tensor, table: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Take both gradients of ``embedding_bag`` at once: dots with rows, and sums into rows.
+
+    Args:
+        indices: [tokens, picks], int32 or int64, each in [0, slots).
+        weights: [tokens, picks], of the table's dtype or fp32.
+        grad: [tokens, value_dim], of the table's dtype.
+        table: [slots, value_dim].
+
+    Returns:
+        What ``gather_dot(indices, grad, table)`` and ``scatter_rows(indices, weights, grad,
+        slots)`` return.
+
+    Raises:
+        IndexError: An index is out of range.
+    """
+    dots = gather_dot(indices, grad, table)
+    return dots, scatter_rows(indices, weights, grad, table.shape[0])
 
 
 def _gather(indices: Tensor, table: Tensor) -> Tensor:

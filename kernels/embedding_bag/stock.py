@@ -62,6 +62,14 @@ def scatter_rows(indices: Tensor, weights: Tensor, grad: Tensor, slots: int) -> 
     return _sum_bags(tokens, sorted_weights, grad, counts.cumsum(0) - counts)
 
 
+def embedding_bag_backward(
+    indices: Tensor, weights: Tensor, grad: Tensor, table: Tensor
+) -> tuple[Tensor, Tensor]:
+    """See :func:`archspec.kernels.embedding_bag.reference.embedding_bag_backward`."""
+    dots = gather_dot(indices, grad, table)
+    return dots, scatter_rows(indices, weights, grad, table.shape[0])
+
+
 def _sum_long_bags(indices: Tensor, weights: Tensor, table: Tensor, counts: Tensor) -> Tensor:
     """Sum bags of ``counts`` rows in segments, then the segments: hot rows stay accurate.
 

@@ -53,6 +53,18 @@ class TestScatterRows(KernelContract):
         return draw_indices(tokens, torch.int32), weights, grad, SLOTS
 
 
+class TestEmbeddingBagBackward(KernelContract):
+    op_name = "embedding_bag_backward"
+
+    def reference(self, *args):
+        return reference.embedding_bag_backward(*args)
+
+    def sample(self, dtype: torch.dtype, tokens: int) -> Args:
+        weights = torch.randn(tokens, PICKS, dtype=dtype)
+        grad = torch.randn(tokens, VALUE_DIM, dtype=dtype)
+        return draw_indices(tokens), weights, grad, torch.randn(SLOTS, VALUE_DIM, dtype=dtype)
+
+
 RANDOM = torch.Generator().manual_seed(0)
 
 

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import torch
 import triton
@@ -68,7 +69,12 @@ def by_half(queries: Tensor) -> Tensor:
 def padded_keys(codebooks: Tensor) -> Tensor:
     """Copy [2, heads, num_keys, half_dim] to [heads * 2, padded num_keys, half_dim]."""
     keys = codebooks.transpose(0, 1).flatten(0, 1)
-    return torch.nn.functional.pad(keys, (0, 0, 0, -keys.shape[1] % _ALIGNMENT))
+    return torch.nn.functional.pad(keys, (0, 0, 0, padded(keys.shape[1]) - keys.shape[1]))
+
+
+def padded(num_keys: int) -> int:
+    """Return the length of a row of half scores."""
+    return -(-num_keys // _ALIGNMENT) * _ALIGNMENT
 
 
 def chunks(tokens: int, elements_per_token: int) -> list[slice]:
@@ -143,6 +149,33 @@ def _lanes(columns: int, top: int) -> int:
     return min(max(4, columns // _KEYS_PER_LANE), columns // 4, top, _WARP)
 
 
+def half_constants(num_keys: int, top_k: int, *, as_doubles: bool) -> dict[str, Any]:
+    """Return what the kernel of halves is compiled for, which is no number of tokens."""
+    selection = half_selection(num_keys, top_k)
+    return {
+        "NUM_KEYS": num_keys,
+        "STRIDE": padded(num_keys),
+        "COLUMNS": selection.columns,
+        "GROUP": selection.group,
+        "TOP": selection.top,
+        "LANES": selection.lanes,
+        "AS_DOUBLES": as_doubles,
+    }
+
+
+def pair_constants(num_keys: int, top_k: int) -> dict[str, Any]:
+    """Return what the kernel of pairs is compiled for."""
+    selection = pair_selection(top_k)
+    return {
+        "NUM_KEYS": num_keys,
+        "TOP_K": top_k,
+        "NUM_PAIRS": len(winning_ranks(top_k)),
+        "COLUMNS": selection.columns,
+        "TOP": selection.top,
+        "LANES": selection.lanes,
+    }
+
+
 @cache
 def _packed_ranks(top_k: int, columns: int, device: torch.device) -> Tensor:
     ranks = [(a << 16) | b for a, b in winning_ranks(top_k)]
@@ -151,29 +184,23 @@ def _packed_ranks(top_k: int, columns: int, device: torch.device) -> Tensor:
 
 
 @cache
-def _sorts_doubles(device: torch.device) -> bool:
+def _compares_doubles(device: torch.device) -> bool:
     return device.type != "cuda" or torch.cuda.get_device_capability(device) in _FAST_DOUBLES
 
 
 def _best_of_halves(half_scores: Tensor, num_keys: int, top_k: int) -> Tensor:
     """Return keys of the best of each row, [heads * 2, tokens, top], best first."""
     selection = half_selection(num_keys, top_k)
-    as_doubles = _sorts_doubles(half_scores.device)
+    as_doubles = _compares_doubles(half_scores.device)
+    rows = half_scores.shape[:2]
     best = half_scores.new_empty(
-        *half_scores.shape[:2], selection.top, dtype=torch.float64 if as_doubles else torch.int64
+        *rows, selection.top, dtype=torch.float64 if as_doubles else torch.int64
     )
-    num_rows = half_scores.shape[0] * half_scores.shape[1]
-    _best_of_half_kernel[(selection.num_programs(num_rows),)](
+    _best_of_half_kernel[(selection.num_programs(rows.numel()),)](
         half_scores,
         best,
-        num_rows,
-        NUM_KEYS=num_keys,
-        STRIDE=half_scores.shape[2],
-        COLUMNS=selection.columns,
-        GROUP=selection.group,
-        TOP=selection.top,
-        LANES=selection.lanes,
-        AS_DOUBLES=as_doubles,
+        rows.numel(),
+        **half_constants(num_keys, top_k, as_doubles=as_doubles),
         num_warps=1,
     )
     return best
@@ -190,12 +217,7 @@ def _best_of_pairs(best: Tensor, num_keys: int, scores: Tensor, slots: Tensor) -
         slots,
         tokens,
         heads,
-        NUM_KEYS=num_keys,
-        TOP_K=top_k,
-        NUM_PAIRS=len(winning_ranks(top_k)),
-        COLUMNS=selection.columns,
-        TOP=selection.top,
-        LANES=selection.lanes,
+        **pair_constants(num_keys, top_k),
         num_warps=1,
     )
 

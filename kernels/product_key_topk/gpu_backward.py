@@ -13,7 +13,13 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from archspec.kernels.product_key_topk.gpu import by_half, chunks, matmul_fp32, padded_keys
+from archspec.kernels.product_key_topk.gpu import (
+    by_half,
+    chunks,
+    matmul_fp32,
+    padded,
+    padded_keys,
+)
 
 
 def product_key_topk_backward(
@@ -39,23 +45,35 @@ def product_key_topk_backward(
     return grad_queries, grad_codebooks.to(codebooks.dtype).contiguous()
 
 
+def spread_constants(num_keys: int, top_k: int) -> dict[str, int]:
+    """Return what the kernel is compiled for."""
+    stride = padded(num_keys)
+    return {
+        "NUM_KEYS": num_keys,
+        "STRIDE": stride,
+        "TOP_K": top_k,
+        "TOP": triton.next_power_of_2(top_k),
+        "BLOCK": min(1024, triton.next_power_of_2(stride)),
+    }
+
+
 def _spread(grad_scores: Tensor, slots: Tensor, grad_halves: Tensor, num_keys: int) -> None:
     """Fill [heads * 2, tokens, padded num_keys] with the gradients of half scores."""
     tokens, heads, top_k = slots.shape
-    top = triton.next_power_of_2(top_k)
     _spread_kernel[(tokens * heads,)](
         grad_scores.contiguous(),
         slots.contiguous(),
         grad_halves,
         tokens,
         heads,
-        NUM_KEYS=num_keys,
-        STRIDE=grad_halves.shape[2],
-        TOP_K=top_k,
-        TOP=top,
-        BLOCK=min(1024, triton.next_power_of_2(grad_halves.shape[2])),
-        num_warps=4 if top > 32 else 1,
+        **spread_constants(num_keys, top_k),
+        num_warps=num_warps(top_k),
     )
+
+
+def num_warps(top_k: int) -> int:
+    """Return the warps of a program; its square of picks takes 32 registers of a lane."""
+    return 1 if top_k <= 32 else 4
 
 
 @triton.jit(do_not_specialize=["tokens", "heads"])

@@ -12,7 +12,7 @@ import importlib
 import importlib.util
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
@@ -34,15 +34,18 @@ class Call:
         dtype: Of the op's main operand: the table, the queries, the rows.
         width: Elements in a row of it.
         deterministic: Whether ``torch.use_deterministic_algorithms`` is on.
+        sizes: Other sizes that may decide, by the name of the op's argument, as ``top_k``.
     """
 
     device: str
     dtype: torch.dtype
     width: int
     deterministic: bool = False
+    sizes: Mapping[str, int] = field(default_factory=dict, hash=False)
 
     def __str__(self) -> str:
-        return f"{self.device} with {self.dtype}, width {self.width}"
+        sizes = "".join(f", {name} {size}" for name, size in self.sizes.items())
+        return f"{self.device} with {self.dtype}, width {self.width}{sizes}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +60,7 @@ class Implementation:
         package: What must be installed besides torch.
         max_width: Elements of the widest row it takes; None for any.
         unordered_on: Types of device where its sums have no fixed order.
+        max_sizes: The largest of other sizes that it takes, by name; any where none is given.
     """
 
     word: str
@@ -66,6 +70,7 @@ class Implementation:
     package: str | None = None
     max_width: int | None = None
     unordered_on: tuple[str, ...] = ()
+    max_sizes: Mapping[str, int] = field(default_factory=dict, hash=False)
 
     def refusal(self, call: Call) -> str | None:
         """Say why it does not take this call, or None if it does."""
@@ -77,6 +82,9 @@ class Implementation:
             return f"it takes {', '.join(map(str, self.dtypes))}"
         if self.max_width is not None and call.width > self.max_width:
             return f"it takes rows of at most {self.max_width} elements"
+        for name, most in self.max_sizes.items():
+            if call.sizes.get(name, 0) > most:
+                return f"it takes a {name} of at most {most}"
         if call.deterministic and call.device in self.unordered_on:
             return "its sums have no fixed order, and deterministic algorithms are asked for"
         return None
@@ -95,7 +103,7 @@ class Choice:
     passed_over: Mapping[str, str]
 
 
-def _triton(module: str, *, max_width: int | None = None) -> Implementation:
+def _triton(module: str, *, max_width: int | None = None, **max_sizes: int) -> Implementation:
     return Implementation(
         word="triton",
         module=module,
@@ -103,6 +111,7 @@ def _triton(module: str, *, max_width: int | None = None) -> Implementation:
         dtypes=(torch.float32, torch.bfloat16, torch.float16),
         package="triton",
         max_width=max_width,
+        max_sizes=max_sizes,
     )
 
 
@@ -124,8 +133,11 @@ _BAG_STOCK = (_stock("embedding_bag.stock"), _reference("embedding_bag.reference
 _BAG_NUMBA = _numba("embedding_bag.cpu", torch.float32)
 # Sums of look-ups keep a whole row in registers.
 _BAG_SUMS = (_triton("embedding_bag.gpu", max_width=8192), _BAG_NUMBA, *_BAG_STOCK)
+# Sorted in the registers of a warp; slots of 32,768 keys fit 31 bits.
+_TOPK_SIZES = {"top_k": 64, "num_keys": 32_768}
 _TOPK_NUMBA = _numba("product_key_topk.cpu", torch.float32, torch.bfloat16, torch.float16)
 _TOPK = (
+    _triton("product_key_topk.gpu", **_TOPK_SIZES),
     _TOPK_NUMBA,
     _stock("product_key_topk.stock"),
     _reference("product_key_topk.reference"),
@@ -153,6 +165,7 @@ IMPLEMENTATIONS: Mapping[str, tuple[Implementation, ...]] = {
     "embedding_bag_backward": _BAG_SUMS,
     "product_key_topk": _TOPK,
     "product_key_topk_backward": (
+        _triton("product_key_topk.gpu_backward", **_TOPK_SIZES),
         _TOPK_NUMBA,
         _stock("product_key_topk.stock", unordered_on=("cuda",)),
         _reference("product_key_topk.reference"),
@@ -201,13 +214,20 @@ def explain(op_name: str, call: Call) -> Choice:
     )
 
 
-def implementation(op_name: str, tensor: torch.Tensor) -> Callable[..., Any]:
-    """Return the function that carries out ``op_name`` for tensors like this one."""
+def implementation(op_name: str, tensor: torch.Tensor, **sizes: int) -> Callable[..., Any]:
+    """Return the function that carries out ``op_name`` for tensors like this one.
+
+    Args:
+        op_name: As registered.
+        tensor: The op's main operand.
+        sizes: See :class:`Call`.
+    """
     call = Call(
         device=tensor.device.type,
         dtype=tensor.dtype,
         width=tensor.shape[-1],
         deterministic=torch.are_deterministic_algorithms_enabled(),
+        sizes=sizes,
     )
     return load(op_name, explain(op_name, call).implementation)
 

@@ -47,8 +47,8 @@ def embedding_bag_backward(
     indices: Tensor, weights: Tensor, grad: Tensor, table: Tensor
 ) -> tuple[Tensor, Tensor]:
     """See :func:`archspec.kernels.embedding_bag.reference.embedding_bag_backward`."""
-    grad_weights = gather_dot(indices, grad, table).to(weights.dtype)
-    return grad_weights, scatter_rows(indices, weights, grad, table.shape[0])
+    dots = gather_dot(indices, grad, table)
+    return dots, scatter_rows(indices, weights, grad, table.shape[0])
 
 
 # Products may be added in any order: a vector of partial sums, then their sum.

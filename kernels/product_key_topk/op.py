@@ -73,9 +73,8 @@ def _require_shapes(queries: Tensor, codebooks: Tensor) -> None:
 @torch.library.custom_op("archspec::product_key_topk", mutates_args=())
 def product_key_topk_op(queries: Tensor, codebooks: Tensor, top_k: int) -> tuple[Tensor, Tensor]:
     """See :func:`archspec.kernels.product_key_topk.reference.product_key_topk`."""
-    result: tuple[Tensor, Tensor] = implementation("product_key_topk", queries)(
-        queries, codebooks, top_k
-    )
+    select = implementation("product_key_topk", queries, top_k=top_k, num_keys=codebooks.shape[2])
+    result: tuple[Tensor, Tensor] = select(queries, codebooks, top_k)
     return result
 
 
@@ -84,9 +83,10 @@ def product_key_topk_backward(
     grad_scores: Tensor, slots: Tensor, queries: Tensor, codebooks: Tensor
 ) -> tuple[Tensor, Tensor]:
     """See :func:`archspec.kernels.product_key_topk.reference.product_key_topk_backward`."""
-    result: tuple[Tensor, Tensor] = implementation("product_key_topk_backward", queries)(
-        grad_scores, slots, queries, codebooks
+    carry_back = implementation(
+        "product_key_topk_backward", queries, top_k=slots.shape[2], num_keys=codebooks.shape[2]
     )
+    result: tuple[Tensor, Tensor] = carry_back(grad_scores, slots, queries, codebooks)
     return result
 
 

@@ -37,19 +37,26 @@ def product_key_topk_backward(
     grad_scores: Tensor, slots: Tensor, queries: Tensor, codebooks: Tensor
 ) -> tuple[Tensor, Tensor]:
     """See :func:`archspec.kernels.product_key_topk.reference.product_key_topk_backward`."""
-    tokens, heads, _ = slots.shape
-    num_keys = codebooks.shape[2]
+    (tokens, heads, _), num_keys = slots.shape, codebooks.shape[2]
     dtype = torch.promote_types(queries.dtype, torch.float32)
-    keys = torch.stack((slots // num_keys, slots % num_keys)).long()
-    grad_halves = torch.zeros(2, tokens, heads, num_keys, dtype=dtype, device=slots.device)
-    grad_halves.scatter_add_(-1, keys, grad_scores.to(dtype).expand(2, -1, -1, -1))
-    grad_halves = grad_halves.transpose(1, 2)  # [2, heads, tokens, num_keys]
-    grad_queries = torch.matmul(grad_halves, codebooks.to(dtype)).permute(2, 1, 0, 3)
-    grad_codebooks = torch.matmul(grad_halves.mT, queries.to(dtype).permute(2, 1, 0, 3))
-    return (
-        grad_queries.to(queries.dtype).contiguous(),
-        grad_codebooks.to(codebooks.dtype).contiguous(),
-    )
+    keys = codebooks.to(dtype)
+    grad_queries = queries.new_empty(queries.shape)
+    grad_codebooks = torch.zeros_like(keys, memory_format=torch.contiguous_format)
+    chunk = max(1, _CHUNK_ELEMENTS // max(1, 2 * heads * num_keys))  # tokens
+    for start in range(0, tokens, chunk):
+        part = slice(start, start + chunk)
+        grad_halves = _spread(grad_scores[part].to(dtype), slots[part], num_keys)
+        grad_queries[part] = torch.matmul(grad_halves, keys).permute(2, 1, 0, 3)
+        grad_codebooks += torch.matmul(grad_halves.mT, queries[part].to(dtype).permute(2, 1, 0, 3))
+    return grad_queries, grad_codebooks.to(codebooks.dtype)
+
+
+def _spread(grad_scores: Tensor, slots: Tensor, num_keys: int) -> Tensor:
+    """Sum the gradients of each half key, [2, heads, tokens, num_keys]."""
+    chosen = torch.stack((slots // num_keys, slots % num_keys)).long()
+    grad_halves = grad_scores.new_zeros(*chosen.shape[:3], num_keys)
+    grad_halves.scatter_add_(-1, chosen, grad_scores.expand(2, -1, -1, -1))
+    return grad_halves.transpose(1, 2)
 
 
 def _winning_ranks(top_k: int, device: torch.device) -> tuple[Tensor, Tensor]:

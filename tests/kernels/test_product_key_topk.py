@@ -6,7 +6,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from archspec.kernels.product_key_topk import product_key_topk, reference, stock
+from archspec.kernels.product_key_topk import (
+    product_key_topk,
+    product_key_topk_backward,
+    reference,
+    stock,
+)
 from archspec.testing.kernels import Args, KernelContract, assert_close, count_flops
 
 HEADS, NUM_KEYS, HALF_DIM, TOP_K = 3, 7, 5, 4
@@ -110,6 +115,15 @@ def test_several_chunks_of_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stock, "_CHUNK_ELEMENTS", 3 * 2 * 2 * 13)
     chunked = product_key_topk(queries, codebooks, 5)
     assert all(torch.equal(a, b) for a, b in zip(chunked, expected, strict=True))
+
+
+def test_the_backward_in_several_chunks_of_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ARCHSPEC_KERNELS", "torch")
+    args = TestProductKeyTopKBackward().sample(torch.float64, 7)
+    exact = product_key_topk_backward(*args)
+    monkeypatch.setattr(stock, "_CHUNK_ELEMENTS", 3 * 2 * HEADS * NUM_KEYS)
+    for chunked, whole in zip(product_key_topk_backward(*args), exact, strict=True):
+        assert_close(chunked, whole, 1e-15)
 
 
 def test_real_scores_are_those_of_brute_force() -> None:

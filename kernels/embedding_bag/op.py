@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import register_flop_formula
 
+from archspec.kernels.autocast import is_autocast
 from archspec.kernels.dispatch import implementation
 
 Gradients = tuple[Tensor | None, ...]
@@ -18,6 +19,8 @@ def embedding_bag(indices: Tensor, weights: Tensor, table: Tensor) -> Tensor:
 
     Differentiable, any number of times, in ``weights`` and ``table``. The gradient of the table is
     dense. Sums of 16-bit rows are kept in fp32 and rounded once. Bitwise reproducible on CPU.
+    Autocast never casts a table: under it weights may have any dtype, and the result has the
+    table's.
 
     Args:
         indices: [tokens, picks], int32 or int64, each in [0, slots). Duplicates add up.
@@ -40,6 +43,8 @@ def embedding_bag(indices: Tensor, weights: Tensor, table: Tensor) -> Tensor:
         )
     if indices.dtype not in (torch.int32, torch.int64):
         raise ValueError(f"embedding_bag: indices are int32 or int64, not {indices.dtype}")
+    if is_autocast(table.device.type) and weights.dtype != table.dtype:
+        weights = weights.to(torch.promote_types(table.dtype, torch.float32))
     if weights.dtype not in (table.dtype, torch.float32):
         raise ValueError(
             f"embedding_bag: weights have the table's dtype ({table.dtype}) or torch.float32, "

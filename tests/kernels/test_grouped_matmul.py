@@ -2,7 +2,8 @@ import pytest
 import torch
 
 from archspec.kernels.grouped_matmul import grouped_matmul, grouped_outer, reference, stock
-from archspec.testing.kernels import Args, KernelContract, assert_close
+from archspec.testing.kernels import KernelContract
+from archspec.testing.tensors import Args, assert_close
 
 SIZES = (3, 0, 1, 0)  # rows of the first groups; the last takes the rest
 GROUPS = len(SIZES) + 1
@@ -13,17 +14,46 @@ def offsets_for(total: int) -> torch.Tensor:
     return ends.to(torch.int32)
 
 
-class TestOddWidths(KernelContract):
-    op_name = "grouped_matmul"
+# Rows of each group.
+HARD_SIZES = {
+    "one group": [40],
+    "all rows in one group": [0, 0, 300, 0],
+    "one row a group": [1] * 64,
+    "most groups empty": [0, 1, 0, 0, 5, 0, 0, 0, 2, 0],
+    "zipf": [512 // rank for rank in range(1, 33)],
+}
+
+
+class GroupedContract(KernelContract):
     in_dim, out_dim = 5, 7
+
+    def sample_of(self, dtype: torch.dtype, offsets: torch.Tensor, in_dim: int, out_dim: int):
+        raise NotImplementedError
+
+    def sample(self, dtype: torch.dtype, tokens: int) -> Args:
+        return self.sample_of(dtype, offsets_for(tokens), self.in_dim, self.out_dim)
+
+    def sample_of_width(self, dtype: torch.dtype, width: int) -> Args:
+        return self.sample_of(dtype, offsets_for(9), width, self.out_dim)
+
+    def hard_samples(self):
+        def drawn(sizes: list[int]):
+            offsets = torch.tensor(sizes).cumsum(0).to(torch.int32)
+            return lambda dtype: self.sample_of(dtype, offsets, self.in_dim, self.out_dim)
+
+        named = {name: drawn(sizes) for name, sizes in HARD_SIZES.items()}
+        return {**super().hard_samples(), **named}
+
+
+class TestOddWidths(GroupedContract):
+    op_name = "grouped_matmul"
 
     def reference(self, *args):
         return reference.grouped_matmul(*args)
 
-    def sample(self, dtype: torch.dtype, tokens: int) -> Args:
-        rows = torch.randn(tokens, self.in_dim, dtype=dtype)
-        weights = torch.randn(GROUPS, self.in_dim, self.out_dim, dtype=dtype)
-        return rows, weights, offsets_for(tokens)
+    def sample_of(self, dtype: torch.dtype, offsets: torch.Tensor, in_dim: int, out_dim: int):
+        rows = torch.randn(int(offsets[-1]), in_dim, dtype=dtype)
+        return rows, torch.randn(len(offsets), in_dim, out_dim, dtype=dtype), offsets
 
 
 class TestAlignedWidths(TestOddWidths):
@@ -34,16 +64,19 @@ class TestAlignedInOddOut(TestOddWidths):
     in_dim, out_dim = 8, 3
 
 
-class TestOuterOddWidths(KernelContract):
+class TestOddInAlignedOut(TestOddWidths):
+    in_dim, out_dim = 3, 8
+
+
+class TestOuterOddWidths(GroupedContract):
     op_name = "grouped_outer"
-    in_dim, out_dim = 5, 7
 
     def reference(self, *args):
         return reference.grouped_outer(*args)
 
-    def sample(self, dtype: torch.dtype, tokens: int) -> Args:
-        rows = torch.randn(tokens, self.in_dim, dtype=dtype)
-        return rows, torch.randn(tokens, self.out_dim, dtype=dtype), offsets_for(tokens)
+    def sample_of(self, dtype: torch.dtype, offsets: torch.Tensor, in_dim: int, out_dim: int):
+        rows = torch.randn(int(offsets[-1]), in_dim, dtype=dtype)
+        return rows, torch.randn(len(rows), out_dim, dtype=dtype), offsets
 
 
 class TestOuterAlignedWidths(TestOuterOddWidths):
@@ -114,3 +147,13 @@ def test_offsets_that_do_not_partition_the_rows_are_refused(module, width, ends)
 def test_arguments_that_do_not_fit_are_refused(rows, weights, offsets, message) -> None:
     with pytest.raises(ValueError, match=message):
         grouped_matmul(rows, weights, offsets)
+
+
+def test_autocast_casts_both_arguments() -> None:
+    rows, weights = torch.randn(6, 8), torch.randn(2, 8, 3)
+    offsets = torch.tensor([2, 6], dtype=torch.int32)
+    expected = grouped_matmul(rows.bfloat16(), weights.bfloat16(), offsets)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(grouped_matmul(rows, weights.bfloat16(), offsets), expected)
+        assert torch.equal(grouped_matmul(rows.bfloat16(), weights, offsets), expected)
+        assert grouped_matmul(rows.double(), weights.double(), offsets).dtype == torch.float64

@@ -16,7 +16,7 @@ import pytest
 import torch
 from torch import Tensor
 from torch._dynamo.backends.common import aot_autograd
-from torch._functorch.aot_autograd import make_boxed_func
+from torch._functorch._aot_autograd.utils import make_boxed_func
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -315,13 +315,13 @@ class CountingBackend:
 
     def _take(self, graph: torch.fx.GraphModule, _inputs: list[Tensor]) -> Callable[..., Any]:
         self.forward += 1
-        return make_boxed_func(graph)  # type: ignore[no-any-return]
+        return make_boxed_func(graph)
 
     def _take_backward(
         self, graph: torch.fx.GraphModule, _inputs: list[Tensor]
     ) -> Callable[..., Any]:
         self.backward += 1
-        return make_boxed_func(graph)  # type: ignore[no-any-return]
+        return make_boxed_func(graph)
 
 
 def prefer(monkeypatch: pytest.MonkeyPatch, word: str) -> None:

@@ -104,23 +104,58 @@ def test_transposed_and_strided_arguments() -> None:
     assert_close(grouped_matmul(rows, weights, offsets), exact, 1e-6)
 
 
-def test_the_stock_op_runs_where_it_can(monkeypatch: pytest.MonkeyPatch) -> None:
-    calls = []
-    grouped_mm = torch.nn.functional.grouped_mm
+class Spy:
+    """Counts the calls of a function, and which operands they were given."""
 
-    def spy(*args, **kwargs):
-        calls.append(args)
-        return grouped_mm(*args, **kwargs)
+    def __init__(self, function) -> None:
+        self.function = function
+        self.widths: list[int] = []
 
+    def __call__(self, left, right, **options):
+        self.widths.append(right.shape[-1])
+        return self.function(left, right, **options)
+
+
+@pytest.fixture
+def stock_op(monkeypatch: pytest.MonkeyPatch) -> Spy:
     monkeypatch.setenv("ARCHSPEC_KERNELS", "torch")
+    spy = Spy(torch.nn.functional.grouped_mm)
     monkeypatch.setattr(stock.F, "grouped_mm", spy)
-    offsets = torch.tensor([2, 6], dtype=torch.int32)
-    grouped_matmul(torch.randn(6, 8), torch.randn(2, 8, 4), offsets)
-    grouped_outer(torch.randn(6, 8), torch.randn(6, 4), offsets)
-    assert len(calls) == 2
-    grouped_matmul(torch.randn(6, 8), torch.randn(2, 8, 3), offsets)
-    grouped_matmul(torch.randn(6, 8).double(), torch.randn(2, 8, 4).double(), offsets)
-    assert len(calls) == 2
+    return spy
+
+
+OFFSETS = torch.tensor([2, 6], dtype=torch.int32)
+
+
+def test_the_stock_op_runs_where_it_can(stock_op: Spy) -> None:
+    grouped_matmul(torch.randn(6, 8), torch.randn(2, 8, 4), OFFSETS)
+    grouped_outer(torch.randn(6, 8), torch.randn(6, 4), OFFSETS)
+    assert stock_op.widths == [4, 4]
+    grouped_matmul(torch.randn(6, 8).double(), torch.randn(2, 8, 4).double(), OFFSETS)
+    assert stock_op.widths == [4, 4]
+
+
+def test_small_matrices_are_padded_and_large_ones_looped_over(stock_op: Spy) -> None:
+    grouped_matmul(torch.randn(6, 8), torch.randn(2, 8, 3), OFFSETS)
+    grouped_matmul(torch.randn(6, 5), torch.randn(2, 7, 5).mT, OFFSETS)
+    grouped_outer(torch.randn(6, 8).bfloat16(), torch.randn(6, 3).bfloat16(), OFFSETS)
+    assert stock_op.widths == [4, 8, 8]
+    grouped_matmul(torch.randn(6, 101), torch.randn(2, 101, 103), OFFSETS)
+    grouped_outer(torch.randn(6, 101), torch.randn(6, 103), OFFSETS)
+    assert stock_op.widths == [4, 8, 8]
+
+
+def test_a_matrix_that_starts_off_the_grid_is_right() -> None:
+    buffer = torch.randn(2 * 8 * 4 + 1)
+    rows, weights = torch.randn(6, 8), buffer[1:].view(2, 8, 4)
+    exact = reference.grouped_matmul(rows.double(), weights.double(), OFFSETS)
+    assert_close(grouped_matmul(rows, weights, OFFSETS), exact, 1e-6)
+
+
+def test_one_matrix_expanded_over_the_groups() -> None:
+    rows, weights = torch.randn(6, 8), torch.randn(1, 8, 4).expand(2, -1, -1)
+    result = grouped_matmul(rows, weights, OFFSETS)
+    assert_close(result, rows.double() @ weights[0].double(), 1e-6)
 
 
 @pytest.mark.parametrize("ends", [[2, 5], [7, 6], [4, 7], [-1, 6]])

@@ -10,6 +10,7 @@ from torch.utils.flop_counter import register_flop_formula
 
 from archspec.kernels.autocast import is_autocast
 from archspec.kernels.dispatch import implementation
+from archspec.kernels.sharding import require_whole_rows
 
 Gradients = tuple[Tensor | None, ...]
 
@@ -33,8 +34,10 @@ def embedding_bag(indices: Tensor, weights: Tensor, table: Tensor) -> Tensor:
     Raises:
         ValueError: Shapes or dtypes do not fit.
         IndexError: An index is out of range (checked on CPU only).
-        KernelError: ``ARCHSPEC_KERNELS`` demands an implementation that cannot run.
+        KernelError: ``ARCHSPEC_KERNELS`` demands an implementation that cannot run, or the table is
+            a DTensor that every rank would have to gather.
     """
+    require_whole_rows("embedding_bag", table)
     if indices.dim() != 2 or weights.shape != indices.shape or table.dim() != 2:
         raise ValueError(
             "embedding_bag: indices and weights are [tokens, picks] and table is [slots, "

@@ -28,7 +28,8 @@ def run_on_ranks(world_size: int, function: Callable[[int], Result]) -> list[Res
     """
     results: dict[int, Result] = {}
     failures: list[BaseException] = []
-    store = dist.HashStore()
+    native: Any = torch._C._distributed_c10d
+    store = native.HashStore()
 
     def work(rank: int) -> None:
         dist.init_process_group("threaded", rank=rank, world_size=world_size, store=store)

@@ -34,11 +34,27 @@ from archspec.testing.tensors import (
     cast,
     cotangents_of,
     describe,
+    error_ratio,
     gradients,
     poisoned_memory,
     to_device,
     with_grad,
 )
+
+__all__ = [
+    "ERROR_RATIOS",
+    "WIDTHS",
+    "Args",
+    "CountingBackend",
+    "KernelContract",
+    "OpContract",
+    "assert_close",
+    "count_flops",
+    "error_ratio",
+    "gradients",
+    "over",
+    "prefer",
+]
 
 # Largest error ratio against the reference in fp64; a 16-bit result is rounded once, by 2^-9.
 ERROR_RATIOS = {

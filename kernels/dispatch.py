@@ -13,12 +13,13 @@ import importlib.util
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, wraps
 from typing import Any
 
 import torch
 
 from archspec.errors import KernelError
+from archspec.kernels.autocast import is_autocast, outside_autocast
 
 VARIABLE = "ARCHSPEC_KERNELS"
 CHOICES = ("auto", "reference", "torch", "numba", "triton")
@@ -217,6 +218,9 @@ def explain(op_name: str, call: Call) -> Choice:
 def implementation(op_name: str, tensor: torch.Tensor, **sizes: int) -> Callable[..., Any]:
     """Return the function that carries out ``op_name`` for tensors like this one.
 
+    Under autocast it runs outside of it: an op has the dtypes of its arguments, and the matmuls of
+    an implementation are not to be cast behind its back.
+
     Args:
         op_name: As registered.
         tensor: The op's main operand.
@@ -229,7 +233,8 @@ def implementation(op_name: str, tensor: torch.Tensor, **sizes: int) -> Callable
         deterministic=torch.are_deterministic_algorithms_enabled(),
         sizes=sizes,
     )
-    return load(op_name, explain(op_name, call).implementation)
+    function = load(op_name, explain(op_name, call).implementation)
+    return _outside_autocast(function, call.device) if is_autocast(call.device) else function
 
 
 @cache
@@ -238,6 +243,15 @@ def load(op_name: str, implementation: Implementation) -> Callable[..., Any]:
     module = importlib.import_module(f"archspec.kernels.{implementation.module}")
     function: Callable[..., Any] = getattr(module, op_name)
     return function
+
+
+def _outside_autocast(function: Callable[..., Any], device: str) -> Callable[..., Any]:
+    @wraps(function)
+    def run(*arguments: Any, **options: Any) -> Any:
+        with outside_autocast(device):
+            return function(*arguments, **options)
+
+    return run
 
 
 def _demanded(op_name: str, call: Call, word: str, refusals: Mapping[str, str | None]) -> Choice:

@@ -13,6 +13,7 @@ COMMANDS = [
     "check",
     "compare",
     "diff",
+    "doctor",
     "hardware",
     "kinds",
     "schema",

@@ -10,7 +10,19 @@ import argparse
 import functools
 
 import archspec
-from archspec.cli import check, compare, diff, hardware, kinds, schema, search, show, summary, train
+from archspec.cli import (
+    check,
+    compare,
+    diff,
+    doctor,
+    hardware,
+    kinds,
+    schema,
+    search,
+    show,
+    summary,
+    train,
+)
 
 DESCRIPTION = """\
 Declare a language model in YAML, see what it costs before anything is built, compile it to torch,
@@ -24,6 +36,20 @@ first steps:
 
 exit status: 0 done, 1 a fault of archspec, 2 bad input, 3 training diverged, 130 interrupted"""
 
+COMMANDS = (
+    check,
+    compare,
+    diff,
+    doctor,
+    hardware,
+    kinds,
+    schema,
+    search,
+    show,
+    summary,
+    train,
+)
+
 
 @functools.cache
 def build_parser() -> argparse.ArgumentParser:
@@ -36,6 +62,6 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"archspec {archspec.__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for command in (check, compare, diff, hardware, kinds, schema, search, show, summary, train):
+    for command in COMMANDS:
         command.add_parser(commands)
     return parser

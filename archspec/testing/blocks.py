@@ -179,6 +179,18 @@ class BlockContract(ABC):
             assert tensor.grad is not None, f"{name} has no gradient"
             assert tensor.grad.isfinite().all(), f"{name} has a gradient that is not finite"
 
+    def test_trains_under_autocast(self, config: BlockConfig) -> None:
+        """Mixed dtypes meet in no op; parameters get finite gradients of their own dtype."""
+        rig = build_rig(config, dtype=torch.float32)
+        x = random_input(2, 9, torch.float32).requires_grad_()
+        with torch.autocast("cpu", torch.bfloat16):
+            result = rig(x)
+        (x + result).square().sum().backward()
+        for tensor in (x, *(p for p in rig.block.parameters() if p.requires_grad)):
+            assert tensor.grad is not None
+            assert tensor.grad.dtype == torch.float32
+            assert tensor.grad.isfinite().all()
+
     @pytest.mark.parametrize("shape", [(1, 1), (1, 7), (4, 3)])
     @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
     def test_keeps_shape_and_dtype(

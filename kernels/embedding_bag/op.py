@@ -8,7 +8,9 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import register_flop_formula
 
+from archspec.kernels.autocast import is_autocast
 from archspec.kernels.dispatch import implementation
+from archspec.kernels.sharding import require_whole_rows
 
 Gradients = tuple[Tensor | None, ...]
 
@@ -18,6 +20,8 @@ def embedding_bag(indices: Tensor, weights: Tensor, table: Tensor) -> Tensor:
 
     Differentiable, any number of times, in ``weights`` and ``table``. The gradient of the table is
     dense. Sums of 16-bit rows are kept in fp32 and rounded once. Bitwise reproducible on CPU.
+    Autocast never casts a table: under it weights may have any dtype, and the result has the
+    table's.
 
     Args:
         indices: [tokens, picks], int32 or int64, each in [0, slots). Duplicates add up.
@@ -30,8 +34,10 @@ def embedding_bag(indices: Tensor, weights: Tensor, table: Tensor) -> Tensor:
     Raises:
         ValueError: Shapes or dtypes do not fit.
         IndexError: An index is out of range (checked on CPU only).
-        KernelError: ``ARCHSPEC_KERNELS`` demands an implementation that cannot run.
+        KernelError: ``ARCHSPEC_KERNELS`` demands an implementation that cannot run, or the table is
+            a DTensor that every rank would have to gather.
     """
+    require_whole_rows("embedding_bag", table)
     if indices.dim() != 2 or weights.shape != indices.shape or table.dim() != 2:
         raise ValueError(
             "embedding_bag: indices and weights are [tokens, picks] and table is [slots, "
@@ -40,6 +46,8 @@ def embedding_bag(indices: Tensor, weights: Tensor, table: Tensor) -> Tensor:
         )
     if indices.dtype not in (torch.int32, torch.int64):
         raise ValueError(f"embedding_bag: indices are int32 or int64, not {indices.dtype}")
+    if is_autocast(table.device.type) and weights.dtype != table.dtype:
+        weights = weights.to(torch.promote_types(table.dtype, torch.float32))
     if weights.dtype not in (table.dtype, torch.float32):
         raise ValueError(
             f"embedding_bag: weights have the table's dtype ({table.dtype}) or torch.float32, "

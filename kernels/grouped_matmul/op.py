@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import register_flop_formula
 
+from archspec.kernels.autocast import cast_for_matmul
 from archspec.kernels.dispatch import implementation
 
 Gradients = tuple[Tensor | None, ...]
@@ -16,7 +17,8 @@ Gradients = tuple[Tensor | None, ...]
 def grouped_matmul(rows: Tensor, weights: Tensor, offsets: Tensor) -> Tensor:
     """Multiply each group of rows by the group's matrix: ``result[r] = rows[r] @ weights[g(r)]``.
 
-    Differentiable, any number of times, in ``rows`` and ``weights``.
+    Differentiable, any number of times, in ``rows`` and ``weights``. Under autocast both are cast
+    to its dtype first, as for any matmul.
 
     Args:
         rows: [total, in_dim], sorted by group.
@@ -32,6 +34,7 @@ def grouped_matmul(rows: Tensor, weights: Tensor, offsets: Tensor) -> Tensor:
             do not end at ``total``.
         KernelError: ``ARCHSPEC_KERNELS`` demands an implementation that cannot run.
     """
+    rows, weights = cast_for_matmul(rows, weights)
     if (
         rows.dim() != 2
         or weights.dim() != 3

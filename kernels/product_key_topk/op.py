@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import register_flop_formula
 
+from archspec.kernels.autocast import cast_for_matmul, outside_autocast
 from archspec.kernels.dispatch import implementation
 from archspec.kernels.product_key_topk.reference import slot_dtype
 
@@ -26,6 +27,7 @@ def product_key_topk(queries: Tensor, codebooks: Tensor, top_k: int) -> tuple[Te
     rounded score. Scores that are NaN give arbitrary slots, in range.
 
     Differentiable, any number of times, in ``queries`` and ``codebooks``; slots have no gradient.
+    Under autocast both are cast to its dtype first, as for any matmul; scores stay fp32.
 
     Args:
         queries: [tokens, heads, 2, half_dim].
@@ -40,6 +42,7 @@ def product_key_topk(queries: Tensor, codebooks: Tensor, top_k: int) -> tuple[Te
         ValueError: Shapes or dtypes do not fit, or top_k is out of range.
         KernelError: ``ARCHSPEC_KERNELS`` demands an implementation that cannot run.
     """
+    queries, codebooks = cast_for_matmul(queries, codebooks)
     _require_shapes(queries, codebooks)
     num_keys = codebooks.shape[2]
     if not 1 <= top_k <= num_keys:
@@ -133,9 +136,10 @@ def _backward_twice(ctx: Any, along_queries: Tensor, along_codebooks: Tensor) ->
     meets enter a score symmetrically, the op itself carries ``grad_scores`` back along them.
     """
     grad_scores, slots, queries, codebooks = ctx.saved_tensors
-    scores = _scores_of(slots, along_queries, codebooks) + _scores_of(
-        slots, queries, along_codebooks
-    )
+    with outside_autocast(queries.device.type):
+        scores = _scores_of(slots, along_queries, codebooks) + _scores_of(
+            slots, queries, along_codebooks
+        )
     return (
         scores.to(grad_scores.dtype),
         None,

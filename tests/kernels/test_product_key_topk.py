@@ -12,7 +12,9 @@ from archspec.kernels.product_key_topk import (
     reference,
     stock,
 )
-from archspec.testing.kernels import Args, KernelContract, assert_close, count_flops
+from archspec.testing.kernels import KernelContract, count_flops
+from archspec.testing.look_ups import zipf
+from archspec.testing.tensors import Args, assert_close, magnitudes
 
 HEADS, NUM_KEYS, HALF_DIM, TOP_K = 3, 7, 5, 4
 
@@ -28,15 +30,36 @@ class TestProductKeyTopK(KernelContract):
     def reference(self, *args):
         return reference.product_key_topk(*args)
 
-    def sample(self, dtype: torch.dtype, tokens: int) -> Args:
-        queries = torch.randn(tokens, HEADS, 2, HALF_DIM, dtype=torch.float64)
-        codebooks = torch.randn(2, HEADS, NUM_KEYS, HALF_DIM, dtype=torch.float64)
+    def sample_of(self, dtype, tokens: int, *, heads=HEADS, num_keys=NUM_KEYS, half_dim=HALF_DIM):
+        queries = torch.randn(tokens, heads, 2, half_dim, dtype=torch.float64)
+        codebooks = torch.randn(2, heads, num_keys, half_dim, dtype=torch.float64)
         if dtype != torch.float64:
             # In steps of 2^-4 scores are exact, so that this dtype and fp64 select the same slots.
             queries, codebooks = ((t * 16).round() / 16 for t in (queries, codebooks))
-        return queries.to(dtype), codebooks.to(dtype), TOP_K
+        return queries.to(dtype), codebooks.to(dtype)
 
-    def test_forward_and_backward_cost_what_stock_matmuls_do(self) -> None:
+    def sample(self, dtype: torch.dtype, tokens: int) -> Args:
+        return *self.sample_of(dtype, tokens), TOP_K
+
+    def sample_of_width(self, dtype: torch.dtype, width: int) -> Args:
+        return *self.sample_of(dtype, 9, half_dim=width), TOP_K
+
+    def hard_samples(self):
+        def equal_queries(dtype: torch.dtype) -> Args:
+            queries, codebooks = self.sample_of(dtype, 1)
+            return queries.expand(50, -1, -1, -1).contiguous(), codebooks, TOP_K
+
+        return {
+            **super().hard_samples(),
+            "one slot": lambda dtype: (*self.sample_of(dtype, 9), 1),
+            "every key": lambda dtype: (*self.sample_of(dtype, 9), NUM_KEYS),
+            "one key": lambda dtype: (*self.sample_of(dtype, 9, num_keys=1), 1),
+            "one head": lambda dtype: (*self.sample_of(dtype, 9, heads=1), TOP_K),
+            "many keys": lambda dtype: (*self.sample_of(dtype, 9, num_keys=130), 32),
+            "equal queries": equal_queries,
+        }
+
+    def test_forward_and_backward_cost_what_stock_matmuls_do(self, dtype: torch.dtype) -> None:
         def train(function):
             def step(queries, codebooks, top_k):
                 function(queries.requires_grad_(), codebooks.requires_grad_(), top_k)[
@@ -45,7 +68,7 @@ class TestProductKeyTopK(KernelContract):
 
             return step
 
-        args = self.sample(torch.float32, 5)
+        args = self.sample(dtype, 5)
         assert count_flops(train(self.op), args) == count_flops(train(self.reference), args)
 
 
@@ -56,14 +79,33 @@ class TestProductKeyTopKBackward(KernelContract):
     def reference(self, *args):
         return reference.product_key_topk_backward(*args)
 
-    def sample(self, dtype: torch.dtype, tokens: int) -> Args:
+    def sample_of(self, dtype: torch.dtype, slots: Tensor, *, half_dim=HALF_DIM) -> Args:
+        tokens, heads, _ = slots.shape
         grad_dtype = torch.promote_types(dtype, torch.float32)
         return (
-            torch.randn(tokens, HEADS, TOP_K, dtype=grad_dtype),
-            torch.randint(0, NUM_KEYS**2, (tokens, HEADS, TOP_K), dtype=torch.int32),
-            torch.randn(tokens, HEADS, 2, HALF_DIM, dtype=dtype),
-            torch.randn(2, HEADS, NUM_KEYS, HALF_DIM, dtype=dtype),
+            torch.randn(slots.shape, dtype=grad_dtype),
+            slots.int(),
+            torch.randn(tokens, heads, 2, half_dim, dtype=dtype),
+            torch.randn(2, heads, NUM_KEYS, half_dim, dtype=dtype),
         )
+
+    def sample(self, dtype: torch.dtype, tokens: int) -> Args:
+        return self.sample_of(dtype, torch.randint(0, NUM_KEYS**2, (tokens, HEADS, TOP_K)))
+
+    def sample_of_width(self, dtype: torch.dtype, width: int) -> Args:
+        slots = torch.randint(0, NUM_KEYS**2, (9, HEADS, TOP_K))
+        return self.sample_of(dtype, slots, half_dim=width)
+
+    def hard_samples(self):
+        def drawn(slots: Tensor):
+            return lambda dtype: magnitudes(self.sample_of(dtype, slots))
+
+        return {
+            **super().hard_samples(),
+            "one slot": drawn(torch.randint(0, NUM_KEYS**2, (40, HEADS, 1))),
+            "one slot taken by all": drawn(torch.full((2000, HEADS, TOP_K), 17)),
+            "zipf": drawn(zipf(200 * HEADS, TOP_K, NUM_KEYS**2).view(200, HEADS, TOP_K)),
+        }
 
     def documented_flops(self, grad_scores, slots, queries, codebooks) -> int:
         return 2 * (2 * queries.numel() * NUM_KEYS)
@@ -174,3 +216,13 @@ def test_top_k_must_lie_between_one_and_num_keys(top_k: int) -> None:
 def test_arguments_that_do_not_fit_are_refused(queries, codebooks, message) -> None:
     with pytest.raises(ValueError, match=message):
         product_key_topk(queries, codebooks, 1)
+
+
+def test_autocast_casts_queries_and_codebooks_and_keeps_scores_in_fp32() -> None:
+    queries, codebooks = torch.randn(5, 2, 2, 3), torch.randn(2, 2, 7, 3)
+    expected = product_key_topk(queries.bfloat16(), codebooks.bfloat16(), 4)
+    with torch.autocast("cpu", torch.bfloat16):
+        scores, slots = product_key_topk(queries.bfloat16(), codebooks, 4)
+    assert scores.dtype == torch.float32
+    assert torch.equal(scores, expected[0])
+    assert torch.equal(slots, expected[1])

@@ -21,7 +21,7 @@ _QUERIES = (
     "power.limit",
     "ecc.mode.current",
 )
-_RESERVE = 1 << 31  # bytes left to everybody else
+_SHARE = 0.75  # of what is free: tasks grow while they run, and others run beside them
 
 
 def machine(device: torch.device) -> dict[str, Any]:
@@ -45,8 +45,8 @@ def free_bytes(device: torch.device) -> int:
     if device.type == "cuda":
         torch.cuda.empty_cache()
         free, _ = torch.cuda.mem_get_info(device)
-        return max(0, int(free - _RESERVE))
-    return max(0, _available_memory() - _RESERVE)
+        return int(_SHARE * free)
+    return int(_SHARE * _available_memory())
 
 
 def _gpu(device: torch.device) -> dict[str, Any]:

@@ -186,7 +186,7 @@ class _Bench:
             free = free_bytes(self.device)
         if needs <= free:
             return None
-        return f"it takes {format_bytes(needs)} of memory, and only {format_bytes(free)} is free"
+        return f"it takes {format_bytes(needs)} of memory, and {format_bytes(free)} may be taken"
 
 
 def _skipped(task: Task, reason: str) -> Row:

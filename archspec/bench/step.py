@@ -23,6 +23,8 @@ from archspec.kernels.row_gradient import RowGradient
 from archspec.kernels.row_optimizer.optimizer import RowOptimizer
 
 LEARNING_RATE = 1e-2
+# SparseAdam adds it before the bias correction, the others after; as small as this, it is the same.
+_EPS = 1e-15
 # Of what rows moved by. Adam's first step is the gradient over its own size, so where the gradient
 # nearly vanishes, its rounding shows.
 _TOLERANCE = 1e-3
@@ -88,7 +90,7 @@ class OurTrainer(Trainer):
         slots, width = self.table.shape
         self.gradient = RowGradient(slots=slots, width=width)
         self._optimizer = RowOptimizer(
-            [self.table], {self.table: self.gradient}, rule="adam", lr=LEARNING_RATE
+            [self.table], {self.table: self.gradient}, rule="adam", lr=LEARNING_RATE, eps=_EPS
         )
         _give_moments(self._optimizer, self.table, torch.zeros((), dtype=torch.int64))
 
@@ -130,17 +132,17 @@ class StockTrainer(Trainer):
 
 def fused_adamw(table: nn.Parameter) -> torch.optim.Optimizer:
     """Return the fastest dense Adam there is."""
-    return torch.optim.AdamW([table], lr=LEARNING_RATE, weight_decay=0, fused=True)
+    return torch.optim.AdamW([table], lr=LEARNING_RATE, eps=_EPS, weight_decay=0, fused=True)
 
 
 def foreach_adamw(table: nn.Parameter) -> torch.optim.Optimizer:
     """Return the dense Adam that torch chooses by itself on CUDA."""
-    return torch.optim.AdamW([table], lr=LEARNING_RATE, weight_decay=0, foreach=True)
+    return torch.optim.AdamW([table], lr=LEARNING_RATE, eps=_EPS, weight_decay=0, foreach=True)
 
 
 def sparse_adam(table: nn.Parameter) -> torch.optim.Optimizer:
     """Return torch's Adam on touched rows, which keeps moments of the whole table."""
-    return torch.optim.SparseAdam([table], lr=LEARNING_RATE)
+    return torch.optim.SparseAdam([table], lr=LEARNING_RATE, eps=_EPS)
 
 
 def _task(case: str, size: BagSize, varied: str, device: torch.device) -> Task:

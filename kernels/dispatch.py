@@ -121,7 +121,12 @@ def _reference(module: str) -> Implementation:
 
 
 _BAG = (_stock("embedding_bag.stock"), _reference("embedding_bag.reference"))
-_TOPK = (_stock("product_key_topk.stock"), _reference("product_key_topk.reference"))
+_TOPK_NUMBA = _numba("product_key_topk.cpu", torch.float32, torch.bfloat16, torch.float16)
+_TOPK = (
+    _TOPK_NUMBA,
+    _stock("product_key_topk.stock"),
+    _reference("product_key_topk.reference"),
+)
 _GROUPED = (_stock("grouped_matmul.stock"), _reference("grouped_matmul.reference"))
 _ROWS = (_stock("row_optimizer.stock"), _reference("row_optimizer.reference"))
 
@@ -132,6 +137,7 @@ IMPLEMENTATIONS: Mapping[str, tuple[Implementation, ...]] = {
     "scatter_rows": _BAG,
     "product_key_topk": _TOPK,
     "product_key_topk_backward": (
+        _TOPK_NUMBA,
         _stock("product_key_topk.stock", unordered_on=("cuda",)),
         _reference("product_key_topk.reference"),
     ),

@@ -1,0 +1,257 @@
+"""CPU kernels: thresholds first, so that only a few scores are ever ordered.
+
+Inside a half, keys fall into groups, and ``top_k`` groups whose maxima reach a threshold prove that
+the ``top_k`` best scores do. Few keys reach it, about 1.15 ``top_k`` of random scores, whatever
+``num_keys`` is. Of the pairs of ranks, those with ``(a + 1)(b + 1) <= top_k`` can win; the best
+corner of a rectangle of ``top_k`` ranks is again a threshold. What is left is ordered by counting,
+for each candidate, those before it: no branches, and all lanes of a vector at work.
+
+The floor is a read of all half scores, 4 bytes each, which scoring leaves in the cache.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numba import njit
+from torch import Tensor
+
+from archspec.kernels.product_key_topk import stock
+from archspec.kernels.product_key_topk.reference import slot_dtype
+from archspec.kernels.threads import even_bounds, run_ranges
+
+_CHUNK_ELEMENTS = 1 << 20  # half scores held at a time: 4 MB, which selection reads from the cache
+_LANES = 64  # groups come in multiples of it, whole vectors of any machine
+_MAX_HALVINGS = 12
+
+
+def product_key_topk(queries: Tensor, codebooks: Tensor, top_k: int) -> tuple[Tensor, Tensor]:
+    """See :func:`archspec.kernels.product_key_topk.reference.product_key_topk`."""
+    (tokens, heads), num_keys = queries.shape[:2], codebooks.shape[2]
+    if slot_dtype(num_keys) != torch.int32:
+        return stock.product_key_topk(queries, codebooks, top_k)
+    scores = queries.new_empty(tokens, heads, top_k, dtype=torch.float32)
+    slots = queries.new_empty(tokens, heads, top_k, dtype=torch.int32)
+    keys = codebooks.float().mT  # [2, heads, half_dim, num_keys]
+    chunk = _tokens_at_once(heads, num_keys)
+    for start in range(0, tokens, chunk):
+        part = queries[start : start + chunk].float().permute(2, 1, 0, 3)
+        halves = torch.matmul(part, keys)  # [2, heads, chunk, num_keys]
+        select(halves, scores[start : start + chunk], slots[start : start + chunk])
+    return scores, slots
+
+
+def product_key_topk_backward(
+    grad_scores: Tensor, slots: Tensor, queries: Tensor, codebooks: Tensor
+) -> tuple[Tensor, Tensor]:
+    """See :func:`archspec.kernels.product_key_topk.reference.product_key_topk_backward`."""
+    (tokens, heads), num_keys = queries.shape[:2], codebooks.shape[2]
+    keys, grad_codebooks = codebooks.float(), torch.zeros(codebooks.shape, dtype=torch.float32)
+    grad_queries = torch.empty(queries.shape, dtype=torch.float32)
+    chunk = _tokens_at_once(heads, num_keys)
+    for start in range(0, tokens, chunk):
+        part = slice(start, start + chunk)
+        shares = _spread(grad_scores[part], slots[part], num_keys)  # [2, heads, chunk, num_keys]
+        grad_queries[part] = torch.matmul(shares, keys).permute(2, 1, 0, 3)
+        grad_codebooks += torch.matmul(shares.mT, queries[part].float().permute(2, 1, 0, 3))
+    return grad_queries.to(queries.dtype), grad_codebooks.to(codebooks.dtype)
+
+
+def _tokens_at_once(heads: int, num_keys: int) -> int:
+    return max(1, _CHUNK_ELEMENTS // max(1, 2 * heads * num_keys))
+
+
+def select(halves: Tensor, scores: Tensor, slots: Tensor) -> None:
+    """Write the best slots, given the scores of both halves.
+
+    Args:
+        halves: [2, heads, tokens, num_keys], contiguous.
+        scores: [tokens, heads, top_k], written to.
+        slots: [tokens, heads, top_k], written to.
+    """
+    arrays = (halves.numpy(), _winning_ranks(scores.shape[-1]), scores.numpy(), slots.numpy())
+    tokens = scores.shape[0]
+    run_ranges(lambda start, stop: _select_tokens(start, stop, *arrays), even_bounds(tokens))
+
+
+def _spread(grad_scores: Tensor, slots: Tensor, num_keys: int) -> Tensor:
+    """Add each slot's gradient to both of its keys, [2, heads, tokens, num_keys]."""
+    tokens, heads, _ = slots.shape
+    shares = torch.empty(2, heads, tokens, num_keys, dtype=torch.float32)
+    arrays = (grad_scores.float().contiguous().numpy(), slots.contiguous().numpy(), shares.numpy())
+    run_ranges(lambda start, stop: _spread_tokens(start, stop, *arrays), even_bounds(tokens))
+    return shares
+
+
+def _winning_ranks(top_k: int) -> np.ndarray:
+    """List the pairs of ranks that can win, [2, pairs]."""
+    pairs = [(a, b) for a in range(top_k) for b in range(top_k // (a + 1))]
+    return np.array(pairs, dtype=np.uint32).T.copy()
+
+
+@njit(nogil=True, cache=True)
+def _spread_tokens(start, stop, grad_scores, slots, shares):
+    """Spread for a range of tokens, all heads."""
+    _, heads, _, num_keys = shares.shape
+    shares[:, :, start:stop] = 0
+    for head in range(heads):
+        for token in range(start, stop):
+            first, second = shares[0, head, token], shares[1, head, token]
+            for pick in range(slots.shape[2]):
+                slot, grad = slots[token, head, pick], grad_scores[token, head, pick]
+                first[slot // num_keys] += grad
+                second[slot % num_keys] += grad
+
+
+@njit(nogil=True, cache=True)
+def _select_tokens(start, stop, halves, ranks, scores, slots):
+    """Select for a range of tokens, all heads."""
+    heads, num_keys, top_k = halves.shape[1], halves.shape[3], scores.shape[2]
+    maxima = np.empty(_num_groups(num_keys, top_k), halves.dtype)
+    groups = np.empty(len(maxima) + 1, np.uint32)
+    # Writes land one place past what is kept.
+    candidates = np.empty(max(num_keys, ranks.shape[1]) + 1, halves.dtype)
+    ids = np.empty(len(candidates), slots.dtype)
+    best = np.empty((2, top_k), halves.dtype)
+    keys = np.empty((2, top_k), slots.dtype)
+    for head in range(heads):
+        for token in range(start, stop):
+            for half in range(2):
+                row = halves[half, head, token]
+                _take_maxima(row, maxima)
+                threshold = _threshold(maxima, top_k)
+                count = _collect(row, threshold, maxima, groups, candidates, ids)
+                if count > 2 * top_k:
+                    count = _drop_ties(threshold, top_k, candidates[:count], ids[:count])
+                _order(candidates[:count], ids[:count], best[half], keys[half])
+            count = _collect_pairs(best, keys, num_keys, ranks, candidates, ids)
+            _order(candidates[:count], ids[:count], scores[token, head], slots[token, head])
+
+
+@njit(nogil=True, cache=True)
+def _num_groups(num_keys, top_k):
+    """Balance the work on groups against that on members of the groups that stay."""
+    even = int(np.sqrt(num_keys * top_k))
+    return min(num_keys, (even + _LANES - 1) // _LANES * _LANES)
+
+
+# Loops run over slices: their indices count from 0, which is what lets them become vector code.
+
+
+@njit(nogil=True, cache=True)
+def _take_maxima(row, maxima):
+    """Take the maximum of each group g, the keys k with ``k % groups == g``; NaN is passed over."""
+    maxima[:] = -np.inf
+    for first in range(0, len(row), len(maxima)):
+        part = row[first : first + len(maxima)]
+        for group in range(len(part)):
+            maxima[group] = part[group] if part[group] > maxima[group] else maxima[group]
+
+
+@njit(nogil=True, cache=True)
+def _threshold(maxima, top_k):
+    """Find a score that at least ``top_k`` of the maxima reach, and few more."""
+    low, high, reaching = maxima.min(), maxima.max(), len(maxima)
+    half = maxima.dtype.type(0.5)
+    for _ in range(_MAX_HALVINGS):
+        if reaching <= top_k + top_k // 4:
+            return low
+        middle = half * low + half * high
+        count = _count_reaching(maxima, middle)
+        if count >= top_k:
+            low, reaching = middle, count
+        else:
+            high = middle
+    return _kth_largest(maxima, top_k)
+
+
+@njit(nogil=True, cache=True)
+def _count_reaching(values, bound):
+    count = 0
+    for i in range(len(values)):
+        count += values[i] >= bound
+    return count
+
+
+@njit(nogil=True, cache=True)
+def _kth_largest(values, k):
+    """Find it by counting: for ties and outliers, where halving the range leads nowhere."""
+    for i in range(len(values)):
+        above, reaching = 0, 0
+        for j in range(len(values)):
+            above += values[j] > values[i]
+            reaching += values[j] >= values[i]
+        if above < k <= reaching:
+            return values[i]
+    return values.dtype.type(-np.inf)
+
+
+@njit(nogil=True, cache=True)
+def _collect(row, threshold, maxima, groups, candidates, ids):
+    """List the keys that reach the threshold, in ascending order; return their number."""
+    found = np.uint64(0)
+    for group in range(len(maxima)):
+        groups[found] = group
+        found += np.uint64(maxima[group] >= threshold)
+    kept = groups[:found]
+    count = np.uint64(0)
+    for first in range(0, len(row), len(maxima)):
+        part = row[first : first + len(maxima)]
+        for i in range(len(kept)):
+            group = kept[i]
+            if group >= len(part):  # the last part may be short
+                break
+            candidates[count] = part[group]
+            ids[count] = first + group
+            count += np.uint64(part[group] >= threshold)
+    return count
+
+
+@njit(nogil=True, cache=True)
+def _drop_ties(threshold, top_k, candidates, ids):
+    """Keep only the first ``top_k`` of the candidates at the threshold, the lowest keys."""
+    count, equal = 0, 0
+    for i in range(len(candidates)):
+        score, key = candidates[i], ids[i]
+        equal += score == threshold
+        candidates[count], ids[count] = score, key
+        count += score > threshold or equal <= top_k
+    return count
+
+
+@njit(nogil=True, cache=True)
+def _collect_pairs(best, keys, num_keys, ranks, candidates, ids):
+    """List the pairs of ranks whose sums reach one that ``top_k`` pairs reach."""
+    first, second = best
+    first_keys, second_keys = keys
+    first_ranks, second_ranks = ranks
+    top_k = len(first)
+    threshold = first[0] + second[top_k - 1]
+    for a in range(top_k):
+        # At least top_k pairs lie in the rectangle up to (a, b), and none has a smaller sum.
+        corner = first[a] + second[(top_k + a) // (a + 1) - 1]
+        threshold = corner if corner > threshold else threshold
+    count = np.uint64(0)
+    for pair in range(len(first_ranks)):
+        a, b = first_ranks[pair], second_ranks[pair]
+        score = first[a] + second[b]
+        candidates[count] = score
+        ids[count] = first_keys[a] * num_keys + second_keys[b]
+        count += np.uint64(score >= threshold)
+    return count
+
+
+@njit(nogil=True, cache=True)
+def _order(candidates, ids, best, best_ids):
+    """Write the best candidates by score descending, then id ascending."""
+    # What NaN leaves unfilled.
+    best[:] = np.nan
+    best_ids[:] = 0
+    for i in range(len(candidates)):
+        score, this = candidates[i], ids[i]
+        rank = 0
+        for j in range(len(candidates)):
+            rank += (candidates[j] > score) | ((candidates[j] == score) & (ids[j] < this))
+        if rank < len(best):
+            best[rank] = score
+            best_ids[rank] = this

@@ -1,0 +1,146 @@
+"""The numba kernels; what every implementation has to do is tested in test_product_key_topk.py."""
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from archspec.kernels import dispatch
+from archspec.kernels.product_key_topk import (
+    cpu,
+    product_key_topk,
+    product_key_topk_backward,
+    reference,
+    stock,
+)
+from archspec.testing.kernels import assert_close
+
+INFINITY = math.inf
+
+
+@pytest.fixture(autouse=True)
+def _numba(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(dispatch.VARIABLE, "numba")
+
+
+def brute_force(halves: Tensor, top_k: int) -> tuple[Tensor, Tensor]:
+    """Slots by score descending, then slot ascending, from [2, heads, tokens, num_keys]."""
+    scores = (halves[0][..., :, None] + halves[1][..., None, :]).flatten(-2).transpose(0, 1)
+    scores, slots = scores.sort(dim=-1, descending=True, stable=True)
+    return scores[..., :top_k], slots[..., :top_k].int()
+
+
+def select(halves: Tensor, top_k: int) -> tuple[Tensor, Tensor]:
+    _, heads, tokens, _ = halves.shape
+    scores = torch.full((tokens, heads, top_k), math.nan)
+    slots = torch.full((tokens, heads, top_k), -1, dtype=torch.int32)
+    cpu.select(halves.contiguous(), scores, slots)
+    return scores, slots
+
+
+def integers(num_keys: int, span: int) -> Tensor:
+    return torch.randint(-span, span + 1, (2, 2, 4, num_keys)).float()
+
+
+@pytest.mark.parametrize("num_keys", [1, 5, 63, 64, 65, 128, 200, 333])
+@pytest.mark.parametrize("span", [0, 1, 30, 100_000])
+def test_whole_and_broken_groups_equal_brute_force(num_keys: int, span: int) -> None:
+    halves = integers(num_keys, span)
+    for top_k in {1, min(num_keys, 8), min(num_keys, 32), num_keys}:
+        scores, slots = select(halves, top_k)
+        exact_scores, exact_slots = brute_force(halves, top_k)
+        assert torch.equal(scores, exact_scores)
+        assert torch.equal(slots, exact_slots)
+
+
+@pytest.mark.parametrize(
+    "special",
+    [[1e6], [1e30], [1e30, 1e20, 1e10], [1e38, -1e38], [-INFINITY], [INFINITY], [-0.0, 0.0]],
+)
+def test_outliers_infinities_and_signed_zeros_go_as_in_stock_torch(special: list[float]) -> None:
+    halves = integers(150, 3)
+    for place, value in enumerate(special):
+        halves[0, ..., 17 + place :: 31] = value
+    scores, slots = select(halves, 16)
+    ranks = stock._winning_ranks(16, torch.device("cpu"))
+    stock_scores, stock_slots = stock._best_slots(halves, ranks, 16)
+    assert torch.equal(scores, brute_force(halves, 16)[0])
+    assert torch.equal(scores, stock_scores.transpose(0, 1))
+    assert torch.equal(slots, stock_slots.transpose(0, 1).int())
+
+
+def test_all_best_keys_in_one_group_are_found() -> None:
+    halves = torch.rand(2, 1, 1, 640)
+    groups = cpu._num_groups(640, 8)
+    halves[..., 5::groups] += 10  # all of group 5
+    assert torch.equal(select(halves, 8)[1], brute_force(halves, 8)[1])
+
+
+@pytest.mark.parametrize("share", [0.01, 0.5, 0.97, 1.0])
+def test_nan_scores_give_slots_in_range(share: float) -> None:
+    halves = torch.randn(2, 2, 5, 130)
+    halves[torch.rand(halves.shape) < share] = math.nan
+    _, slots = select(halves, 32)
+    assert slots.min() >= 0
+    assert slots.max() < 130**2
+
+
+def test_a_nan_key_is_passed_over() -> None:
+    halves = integers(130, 50)
+    expected = halves.clone()
+    halves[:, :, :, 3], expected[:, :, :, 3] = math.nan, -1e6
+    assert torch.equal(select(halves, 8)[1], brute_force(expected, 8)[1])
+
+
+@pytest.mark.parametrize(("num_keys", "top_k"), [(256, 32), (1024, 8), (1000, 64), (4096, 32)])
+def test_real_scores_select_what_stock_torch_selects(num_keys: int, top_k: int) -> None:
+    queries, codebooks = torch.randn(20, 2, 2, 16), torch.randn(2, 2, num_keys, 16)
+    scores, slots = product_key_topk(queries, codebooks, top_k)
+    stock_scores, stock_slots = stock.product_key_topk(queries, codebooks, top_k)
+    assert torch.equal(scores, stock_scores)
+    assert torch.equal(slots, stock_slots)
+
+
+def test_any_number_of_threads_gives_the_same_bits() -> None:
+    halves, threads = torch.randn(2, 3, 50, 200), torch.get_num_threads()
+    results = []
+    try:
+        for number in (1, 2, 3):
+            torch.set_num_threads(number)
+            results.append(select(halves, 16))
+    finally:
+        torch.set_num_threads(threads)
+    for scores, slots in results[1:]:
+        assert torch.equal(scores, results[0][0])
+        assert torch.equal(slots, results[0][1])
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_backward_matches_the_reference_in_any_number_of_chunks(
+    monkeypatch: pytest.MonkeyPatch, dtype: torch.dtype
+) -> None:
+    queries, codebooks = torch.randn(9, 2, 2, 4, dtype=dtype), torch.randn(2, 2, 13, 4, dtype=dtype)
+    slots = torch.randint(0, 13**2, (9, 2, 5), dtype=torch.int32)
+    grad = torch.randn(2, 9, 5).transpose(0, 1)
+    exact = reference.product_key_topk_backward(
+        grad.double(), slots, queries.double(), codebooks.double()
+    )
+    for elements in (1, 4 * 2 * 2 * 13, 1 << 20):
+        monkeypatch.setattr(cpu, "_CHUNK_ELEMENTS", elements)
+        grads = product_key_topk_backward(grad, slots, queries, codebooks)
+        for value, exact_value in zip(grads, exact, strict=True):
+            assert value.dtype == dtype
+            assert_close(value, exact_value, 1e-6 if dtype == torch.float32 else 2**-8)
+
+
+def test_strided_queries_and_codebooks_are_taken() -> None:
+    queries, codebooks = torch.randn(2, 2, 7, 8).permute(2, 0, 1, 3), torch.randn(2, 2, 8, 40).mT
+    expected = product_key_topk(queries.contiguous(), codebooks.contiguous(), 4)
+    for value, exact in zip(product_key_topk(queries, codebooks, 4), expected, strict=True):
+        assert_close(value, exact, 1e-6)
+
+
+def test_no_tokens_give_empty_results() -> None:
+    scores, slots = product_key_topk(torch.randn(0, 2, 2, 8), torch.randn(2, 2, 40, 8), 4)
+    assert scores.shape == slots.shape == (0, 2, 4)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 import sys
 from pathlib import Path
 
@@ -36,8 +35,7 @@ def main() -> int:
     except ArchspecError as error:
         _say(f"error: {error}")
         return error.exit_status
-    name = re.sub(r"[^a-z0-9]+", "-", str(report.machine["name"]).lower()).strip("-")
-    file = Path(arguments.out) / f"{name}.json"
+    file = Path(arguments.out) / f"{report.file_stem}.json"
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps(report.as_dict(), indent=1) + "\n")
     for goal in goals(report):

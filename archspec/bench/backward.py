@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from archspec.bench.bag import BagInputs, BagSize, words
+from archspec.bench.bag import BagInputs, BagSize
 from archspec.bench.contest import OURS, TOLERANCES, Contest, Entrant, Task, Way
 from archspec.bench.forward import Bag, gather_einsum, stock_bag
 from archspec.bench.traffic import backward_traffic
@@ -43,7 +43,6 @@ def _draw(size: BagSize, device: torch.device) -> Contest:
             Entrant(name=name, enter=functools.partial(_way, inputs, bag), needs=needs)
             for name, (bag, needs) in bags.items()
         ),
-        implementation=words(inputs.table, "gather_dot", "scatter_rows"),
         traffic=backward_traffic(
             tokens=size.tokens,
             picks=size.picks,
@@ -61,7 +60,7 @@ def _dense_bytes(size: BagSize) -> int:
 
 
 def _way(inputs: BagInputs, bag: Bag) -> Way:
-    table = inputs.table.detach().requires_grad_()
+    table = inputs.rows.table.detach().requires_grad_()
 
     def prepare(turn: int) -> tuple[Tensor, Tensor, Tensor]:
         batch = inputs.batch(turn)

@@ -17,7 +17,6 @@ from archspec.bench.inputs import (
     rotations,
 )
 from archspec.bench.results import Size
-from archspec.kernels.dispatch import Call, explain
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,14 +87,37 @@ class BagBatch:
         return rows
 
 
+class TableRows:
+    """The rows of a table that are ever read, and what they hold at first.
+
+    Args:
+        slots: Rows of the table.
+        touched: Rows that any inputs name, [touched] int64, distinct.
+        values: What they hold, [touched, width].
+    """
+
+    def __init__(self, slots: int, touched: Tensor, values: Tensor) -> None:
+        self.slots = slots
+        self.touched = touched
+        self.values = values
+
+    @cached_property
+    def table(self) -> Tensor:
+        """The table, [slots, width], for whoever does not change it."""
+        return self.new_table()
+
+    def new_table(self) -> Tensor:
+        """Make a table to change; rows that no inputs name are zero."""
+        return lazy_table(self.slots, self.touched, self.values)
+
+
 class BagInputs:
-    """A table and the batches that take turns on it.
+    """The rows of a table, and the batches that take turns on them.
 
     Attributes:
         size: The size.
         batches: In turn.
-        touched: Rows that any batch names, [touched] int64.
-        values: What they hold at first, [touched, width].
+        rows: Of the table.
     """
 
     def __init__(self, size: BagSize, device: torch.device) -> None:
@@ -110,35 +132,15 @@ class BagInputs:
             )
             for _ in range(rotations(size.lookups, size.width * size.element))
         )
-        self.touched = torch.cat([batch.rows for batch in self.batches]).unique()
-        self.values = draw_normal((len(self.touched), size.width), size.torch_dtype, generator)
+        touched = torch.cat([batch.rows for batch in self.batches]).unique()
+        values = draw_normal((len(touched), size.width), size.torch_dtype, generator)
+        self.rows = TableRows(size.slots, touched, values)
 
     def batch(self, turn: int) -> BagBatch:
         """Return the batch of a turn."""
         return self.batches[turn % len(self.batches)]
 
-    @cached_property
-    def table(self) -> Tensor:
-        """The table, [slots, width], for whoever does not change it."""
-        return self.new_table()
-
-    def new_table(self) -> Tensor:
-        """Make a table to change; rows that no batch names are zero."""
-        return lazy_table(self.size.slots, self.touched, self.values)
-
     @property
     def distinct(self) -> int:
         """Distinct rows of a batch."""
         return len(self.batches[0].rows)
-
-
-def words(operand: Tensor, *op_names: str) -> str:
-    """Name the implementations that ops take for tensors like this one, each once."""
-    call = Call(
-        device=operand.device.type,
-        dtype=operand.dtype,
-        width=operand.shape[-1],
-        deterministic=torch.are_deterministic_algorithms_enabled(),
-    )
-    found = [explain(name, call).implementation.word for name in op_names]
-    return " + ".join(dict.fromkeys(found))

@@ -58,17 +58,17 @@ class Contest:
 
     Args:
         entrants: Ours first.
-        implementation: Words of the implementations that carry ours out.
         traffic: Bytes that a perfect kernel moves, by reason.
         tolerance: Of the comparison with ours.
         flops: 2 for each multiply-add.
+        implementation: Word of ours where no op chooses it.
     """
 
     entrants: tuple[Entrant, ...]
-    implementation: str
     traffic: Mapping[str, int]
     tolerance: float
     flops: int = 0
+    implementation: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +81,7 @@ class Task:
         size: The size.
         needs: Bytes of the inputs.
         draw: Draws the inputs.
+        refusal: Why it cannot be measured here.
     """
 
     case: str
@@ -88,6 +89,7 @@ class Task:
     size: Size
     needs: int
     draw: Callable[[], Contest]
+    refusal: str | None = None
 
 
 def require_equal(

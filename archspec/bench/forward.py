@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from archspec.bench.bag import BagBatch, BagInputs, BagSize, words
+from archspec.bench.bag import BagBatch, BagInputs, BagSize
 from archspec.bench.contest import OURS, TOLERANCES, Contest, Entrant, Task, Way
 from archspec.bench.traffic import forward_traffic
 from archspec.kernels.embedding_bag import embedding_bag
@@ -76,7 +76,6 @@ def _draw(size: BagSize, device: torch.device) -> Contest:
             )
             for name, (bag, needs) in bags.items()
         ),
-        implementation=words(inputs.table, "embedding_bag"),
         traffic=forward_traffic(
             tokens=size.tokens, picks=size.picks, width=size.width, element=size.element
         ),
@@ -94,6 +93,6 @@ def _csr_refusal(size: BagSize) -> str | None:
 def _way(inputs: BagInputs, bag: Bag) -> Way:
     def run(batch: BagBatch) -> Tensor:
         with torch.no_grad():
-            return bag(batch.indices, batch.weights, inputs.table)
+            return bag(batch.indices, batch.weights, inputs.rows.table)
 
     return Way(prepare=inputs.batch, run=run, outputs=lambda result: (result,))

@@ -11,7 +11,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from archspec.bench.bag import words
 from archspec.bench.contest import OURS, TOLERANCES, Contest, Entrant, Task, Way
 from archspec.bench.inputs import draw_normal
 from archspec.bench.traffic import grouped_traffic
@@ -107,7 +106,6 @@ def _draw(size: GroupedSize, device: torch.device) -> Contest:
             Entrant(name=name, enter=functools.partial(_way, inputs, multiply, name != CEILING))
             for name, multiply in ways.items()
         ),
-        implementation=words(inputs.rows[0], "grouped_matmul"),
         traffic=grouped_traffic(
             rows=size.rows,
             experts=size.experts,

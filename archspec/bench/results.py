@@ -5,6 +5,7 @@ The JSON of a report holds both; reading one back takes the raw times only.
 
 from __future__ import annotations
 
+import re
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -131,6 +132,11 @@ class Report:
     def cases(self) -> tuple[str, ...]:
         """Cases in the order of measuring."""
         return tuple(dict.fromkeys(row.case for row in self.rows))
+
+    @property
+    def file_stem(self) -> str:
+        """The device's name as that of a file: ``nvidia-h100-80gb-hbm3``."""
+        return re.sub(r"[^a-z0-9]+", "-", str(self.machine["name"]).lower()).strip("-")
 
     def of(self, case: str) -> tuple[Row, ...]:
         """Rows of a case."""

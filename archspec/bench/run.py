@@ -13,12 +13,14 @@ from torch import Tensor
 
 from archspec.bench.contest import Contest, Entrant, Task, Way, require_equal
 from archspec.bench.machine import free_bytes, machine
+from archspec.bench.observed import observed_words
 from archspec.bench.results import Report, Row, Timing
 from archspec.bench.timing import Clock, copy_way, run_rounds
 from archspec.units import format_bytes, format_duration
 
 COPY = "copy"
 Progress = Callable[[str], None]
+Outputs = tuple[Tensor, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,11 +113,11 @@ class _Bench:
 
     def row(self, task: Task) -> Row:
         """Measure one task."""
-        missing = self._missing(task.needs)
-        if missing is not None:
-            return _skipped(task, missing)
+        refusal = task.refusal or self._missing(task.needs)
+        if refusal is not None:
+            return _skipped(task, refusal)
         contest = task.draw()
-        ways, skipped = self._enter(task, contest)
+        ways, skipped, words = self._enter(task, contest)
         times = run_rounds(
             self.clock,
             {**ways, COPY: self.copy},
@@ -136,7 +138,7 @@ class _Bench:
             case=task.case,
             varied=task.varied,
             size=task.size,
-            implementation=contest.implementation,
+            implementation=contest.implementation or words,
             traffic=contest.traffic,
             flops=contest.flops,
             ours=timings[0],
@@ -145,39 +147,29 @@ class _Bench:
             copy_bytes=self.copy_bytes,
         )
 
-    def _enter(self, task: Task, contest: Contest) -> tuple[dict[str, Way], dict[str, str]]:
-        """Let everybody allocate, run once to be compared and once to warm up."""
+    def _enter(self, task: Task, contest: Contest) -> tuple[dict[str, Way], dict[str, str], str]:
+        """Let everybody allocate, run once to be compared, and once more to warm up.
+
+        Returns:
+            Who is ready, who is not and why, and the words of our implementations.
+        """
         ways: dict[str, Way] = {}
         skipped: dict[str, str] = {}
-        expected: tuple[Tensor, ...] = ()
-        for entrant in contest.entrants:
-            is_ours = not ways and not skipped
-            refusal = None if is_ours else entrant.refusal or self._missing(entrant.needs)
-            entered = refusal or self._first_run(entrant, required=is_ours)
-            if isinstance(entered, str):
-                skipped[entrant.name] = entered
-                continue
-            ways[entrant.name], found = entered
-            if is_ours:
-                expected = found
+        ways[contest.entrants[0].name], expected, words = _first_run(contest.entrants[0])
+        for entrant in contest.entrants[1:]:
+            refusal = entrant.refusal or self._missing(entrant.needs)
+            if refusal is None:
+                try:
+                    ways[entrant.name], found, _ = _first_run(entrant)
+                except (RuntimeError, NotImplementedError) as error:
+                    refusal = _first_line(error)
+            if refusal is not None:
+                skipped[entrant.name] = refusal
             elif found:
                 require_equal(task, entrant.name, found, expected, contest.tolerance)
-            self.clock.seconds(ways[entrant.name], 1)
-        return ways, skipped
-
-    def _first_run(
-        self, entrant: Entrant, *, required: bool
-    ) -> tuple[Way, tuple[Tensor, ...]] | str:
-        """Return a way and its outputs, or why a stock way cannot run."""
-        try:
-            way = entrant.enter()
-            result = way.run(way.prepare(0))
-            outputs = () if way.outputs is None else tuple(way.outputs(result))
-        except (RuntimeError, NotImplementedError, torch.OutOfMemoryError) as error:
-            if required:
-                raise
-            return _first_line(error)
-        return way, tuple(output.detach() for output in outputs)
+        for one in ways.values():
+            self.clock.seconds(one, 1)
+        return ways, skipped, words
 
     def _missing(self, needs: int) -> str | None:
         free = free_bytes(self.device)
@@ -187,6 +179,16 @@ class _Bench:
         if needs <= free:
             return None
         return f"it takes {format_bytes(needs)} of memory, and {format_bytes(free)} may be taken"
+
+
+def _first_run(entrant: Entrant) -> tuple[Way, Outputs, str]:
+    """Return a way, what it gives, and the words of the implementations that it ran."""
+    way = entrant.enter()
+    state = way.prepare(0)
+    with observed_words() as words:
+        result = way.run(state)
+    outputs = () if way.outputs is None else way.outputs(result)
+    return way, tuple(output.detach() for output in outputs), " + ".join(words)
 
 
 def _skipped(task: Task, reason: str) -> Row:

@@ -6,16 +6,16 @@ With scoring, from queries and codebooks; and alone, from the scores of both hal
 from __future__ import annotations
 
 import functools
+import importlib.util
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 
 import torch
 from torch import Tensor
 
-from archspec.bench.bag import words
 from archspec.bench.contest import OURS, TOLERANCES, Contest, Entrant, Task, Way
 from archspec.bench.inputs import draw_normal
-from archspec.bench.traffic import selection_traffic
+from archspec.bench.traffic import ranking_traffic, selection_traffic
 from archspec.kernels.product_key_topk import product_key_topk
 
 _SETS = 4
@@ -61,6 +61,11 @@ class SelectionInputs:
         self.queries = tuple(draw_normal(shape, dtype, generator) for _ in range(_SETS))
         shape = (2, size.heads, size.num_keys, size.half_dim)
         self.codebooks = draw_normal(shape, dtype, generator)
+
+    @property
+    def first(self) -> tuple[Tensor, Tensor]:
+        """The queries of the first turn, and the codebooks."""
+        return self.queries[0], self.codebooks
 
     def turn(self, turn: int) -> Tensor:
         """Return the queries of a turn, [tokens, heads, 2, half_dim]."""
@@ -109,7 +114,6 @@ def _draw(size: SelectionSize, device: torch.device) -> Contest:
             Entrant(name=name, enter=functools.partial(_way, inputs, select), needs=needs)
             for name, (select, needs) in ways.items()
         ),
-        implementation=words(inputs.codebooks, "product_key_topk"),
         traffic=selection_traffic(
             tokens=size.tokens,
             heads=size.heads,
@@ -120,6 +124,58 @@ def _draw(size: SelectionSize, device: torch.device) -> Contest:
         ),
         tolerance=TOLERANCES[size.torch_dtype],
         flops=2 * 2 * size.tokens * size.heads * size.num_keys * size.half_dim,
+    )
+
+
+def ranking_task(size: SelectionSize, varied: str, device: torch.device) -> Task:
+    """Declare selection from given scores at one size; only the CPU kernel offers that apart."""
+    scores = 2 * size.tokens * size.heads * size.num_keys * 4
+    absent = importlib.util.find_spec("numba") is None
+    return Task(
+        case="rank",
+        varied=varied,
+        size=asdict(size),
+        needs=(_SETS + 2) * scores,
+        draw=functools.partial(_draw_ranking, size, device),
+        refusal="numba is not installed" if absent else None,
+    )
+
+
+def _draw_ranking(size: SelectionSize, device: torch.device) -> Contest:
+    from archspec.kernels.product_key_topk.cpu import select
+
+    inputs = SelectionInputs(size, device)
+    keys = inputs.codebooks.mT
+    halves = tuple(torch.matmul(part.permute(2, 1, 0, 3), keys) for part in inputs.queries)
+    shape = (size.tokens, size.heads, size.top_k)
+
+    def ours(halves: Tensor) -> Selected:
+        scores = torch.empty(shape)
+        slots = torch.empty(shape, dtype=torch.int32)
+        select(halves, scores, slots)
+        return scores, slots
+
+    def stock(halves: Tensor) -> Selected:
+        scores, slots = stock_ranking(halves, size.top_k)
+        return scores.transpose(0, 1), slots.transpose(0, 1)
+
+    def enter(rank: Callable[[Tensor], Selected]) -> Way:
+        return Way(
+            prepare=lambda turn: halves[turn % _SETS],
+            run=rank,
+            outputs=lambda found: (found[0], _scores_of(found[1], *inputs.first)),
+        )
+
+    return Contest(
+        entrants=(
+            Entrant(name=OURS, enter=functools.partial(enter, ours)),
+            Entrant(name="three torch.topk", enter=functools.partial(enter, stock)),
+        ),
+        implementation="numba",
+        traffic=ranking_traffic(
+            tokens=size.tokens, heads=size.heads, num_keys=size.num_keys, top_k=size.top_k
+        ),
+        tolerance=TOLERANCES[size.torch_dtype],
     )
 
 
@@ -140,6 +196,6 @@ def _way(inputs: SelectionInputs, select: Callable[[Tensor, Tensor, int], Select
         # Equal scores are ordered as each way likes, so what must agree are the scores, and the
         # scores of the slots.
         scores, slots = selected
-        return scores, _scores_of(slots, inputs.turn(0), inputs.codebooks)
+        return scores, _scores_of(slots, *inputs.first)
 
     return Way(prepare=inputs.turn, run=run, outputs=outputs)

@@ -13,10 +13,10 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from archspec.bench.bag import BagBatch, BagInputs, BagSize, words
+from archspec.bench.bag import BagBatch, BagInputs, BagSize, TableRows
 from archspec.bench.contest import OURS, Contest, Entrant, Task, Way
 from archspec.bench.forward import stock_bag
-from archspec.bench.inputs import lazy_zeros
+from archspec.bench.inputs import lazy_bytes, lazy_zeros
 from archspec.bench.traffic import backward_traffic, forward_traffic, update_traffic
 from archspec.kernels.collected_bag import collected_bag
 from archspec.kernels.row_gradient import RowGradient
@@ -46,12 +46,12 @@ class Trainer(ABC):
     """A table in training.
 
     Args:
-        inputs: What it reads in turn.
+        rows: What the table holds.
     """
 
-    def __init__(self, inputs: BagInputs) -> None:
-        self.inputs = inputs
-        self.table = nn.Parameter(inputs.new_table())
+    def __init__(self, rows: TableRows) -> None:
+        self.rows = rows
+        self.table = nn.Parameter(rows.new_table())
 
     @property
     @abstractmethod
@@ -79,14 +79,14 @@ class Trainer(ABC):
 
     def moved(self) -> Tensor:
         """Return how far rows moved from their first values, [touched, width]."""
-        return self.table.detach()[self.inputs.touched] - self.inputs.values
+        return self.table.detach()[self.rows.touched] - self.rows.values
 
 
 class OurTrainer(Trainer):
     """Collected look-ups and the optimizer that reads them."""
 
-    def __init__(self, inputs: BagInputs) -> None:
-        super().__init__(inputs)
+    def __init__(self, rows: TableRows) -> None:
+        super().__init__(rows)
         slots, width = self.table.shape
         self.gradient = RowGradient(slots=slots, width=width)
         self._optimizer = RowOptimizer(
@@ -108,13 +108,13 @@ class StockTrainer(Trainer):
     """``F.embedding_bag`` with a stock optimizer.
 
     Args:
-        inputs: What it reads in turn.
+        rows: What the table holds.
         optimize: Makes the optimizer.
         sparse: Whether the gradient is a sparse tensor.
     """
 
-    def __init__(self, inputs: BagInputs, optimize: Optimize, *, sparse: bool) -> None:
-        super().__init__(inputs)
+    def __init__(self, rows: TableRows, optimize: Optimize, *, sparse: bool) -> None:
+        super().__init__(rows)
         self._optimizer = optimize(self.table)
         self._sparse = sparse
         if sparse:
@@ -145,6 +145,29 @@ def sparse_adam(table: nn.Parameter) -> torch.optim.Optimizer:
     return torch.optim.SparseAdam([table], lr=LEARNING_RATE, eps=_EPS)
 
 
+def trainers(rows: TableRows, *, sparse_bytes: int) -> dict[str, tuple[Callable[[], Trainer], int]]:
+    """Return who trains a table, and the bytes that each keeps or holds.
+
+    Args:
+        rows: Of the table.
+        sparse_bytes: Of one row for every look-up, which a sparse gradient consists of.
+    """
+    touched, width = rows.values.shape
+    dense = rows.slots * rows.values[0].nbytes
+    lazy = lazy_bytes(rows.values.device, rows.slots, width, rows.values.itemsize, touched)
+    makers: dict[str, tuple[Callable[[], Trainer], int]] = {
+        OURS: (lambda: OurTrainer(rows), 3 * lazy),
+        "fused AdamW": (lambda: StockTrainer(rows, fused_adamw, sparse=False), 4 * dense),
+        "SparseAdam": (
+            lambda: StockTrainer(rows, sparse_adam, sparse=True),
+            3 * lazy + 4 * sparse_bytes,
+        ),
+        # It holds temporary tensors of the table's size, too.
+        "foreach AdamW": (lambda: StockTrainer(rows, foreach_adamw, sparse=False), 7 * dense),
+    }
+    return makers
+
+
 def _task(case: str, size: BagSize, varied: str, device: torch.device) -> Task:
     return Task(
         case=case,
@@ -159,40 +182,30 @@ def _draw(case: str, size: BagSize, device: torch.device) -> Contest:
     assert size.dtype == "float32", "stock optimizers keep moments in the table's dtype"
     inputs = BagInputs(size, device)
     way = _step_way if case == "step" else _update_way
-    dense = size.slots * size.width * size.element
-    lazy = 3 * size.table_bytes(device) + 4 * _gathered_bytes(size)
-    makers: dict[str, tuple[Callable[[], Trainer], int]] = {
-        OURS: (lambda: OurTrainer(inputs), 0),
-        "fused AdamW": (lambda: StockTrainer(inputs, fused_adamw, sparse=False), 4 * dense),
-        "SparseAdam": (lambda: StockTrainer(inputs, sparse_adam, sparse=True), lazy),
-        # It holds temporary tensors of the table's size, too.
-        "foreach AdamW": (lambda: StockTrainer(inputs, foreach_adamw, sparse=False), 7 * dense),
-    }
-    lookup_words = ("embedding_bag", "gather_dot") if case == "step" else ()
+    entrants = trainers(inputs.rows, sparse_bytes=_gathered_bytes(size))
     return Contest(
         entrants=tuple(
-            Entrant(name=name, enter=functools.partial(way, make), needs=needs)
-            for name, (make, needs) in makers.items()
+            Entrant(name=name, enter=functools.partial(way, inputs, make), needs=needs)
+            for name, (make, needs) in entrants.items()
         ),
-        implementation=words(inputs.values, *lookup_words, "row_adam_"),
         traffic=_traffic(case, inputs),
         tolerance=_TOLERANCE,
     )
 
 
-def _step_way(make: Callable[[], Trainer]) -> Way:
+def _step_way(inputs: BagInputs, make: Callable[[], Trainer]) -> Way:
     trainer = make()
     return Way(
-        prepare=trainer.inputs.batch,
+        prepare=inputs.batch,
         run=trainer.step,
         outputs=lambda found: (*found, trainer.moved()),
     )
 
 
-def _update_way(make: Callable[[], Trainer]) -> Way:
+def _update_way(inputs: BagInputs, make: Callable[[], Trainer]) -> Way:
     trainer = make()
     return Way(
-        prepare=lambda turn: trainer.differentiate(trainer.inputs.batch(turn)),
+        prepare=lambda turn: trainer.differentiate(inputs.batch(turn)),
         run=lambda _: trainer.optimizer.step(),
         outputs=lambda _: (trainer.moved(),),
     )

@@ -13,7 +13,8 @@ from archspec.bench.bag import BagSize
 from archspec.bench.contest import Task
 from archspec.bench.forward import forward_task
 from archspec.bench.grouped import GroupedSize, grouped_task
-from archspec.bench.selection import SelectionSize, selection_task
+from archspec.bench.layer import LayerSize, layer_task
+from archspec.bench.selection import SelectionSize, ranking_task, selection_task
 from archspec.bench.step import step_task, update_task
 from archspec.errors import BenchmarkError, suggest
 
@@ -63,6 +64,9 @@ _CPU_BAG = BagSize(
 _CPU_TOPK = SelectionSize(
     tokens=2048, heads=4, num_keys=1024, half_dim=128, top_k=32, dtype="float32"
 )
+_CPU_LAYER = LayerSize(
+    tokens=512, heads=4, num_keys=1024, half_dim=128, top_k=32, dtype="float32", width=256
+)
 _CPU_GROUPED = GroupedSize(rows=4096, experts=64, in_dim=256, out_dim=256, dtype="float32")
 _SLOTS = tuple({"slots": slots} for slots in (64 * KI, 256 * KI, 4 * MI, 16 * MI))
 
@@ -107,6 +111,12 @@ _CPU: dict[str, Sweep] = {
             *({"top_k": top_k} for top_k in (8, 16, 64)),
         ),
     ),
+    "rank": Sweep(
+        ranking_task, _CPU_TOPK, tuple({"num_keys": num_keys} for num_keys in (256, 4096))
+    ),
+    "layer": Sweep(
+        layer_task, _CPU_LAYER, tuple({"num_keys": num_keys} for num_keys in (256, 2048, 4096))
+    ),
     "grouped": Sweep(
         grouped_task,
         _CPU_GROUPED,
@@ -124,6 +134,9 @@ _GPU_BAG = BagSize(
 _GPU_STEP = replace(_GPU_BAG, tokens=4096, width=128, dtype="float32")
 _GPU_TOPK = SelectionSize(
     tokens=16384, heads=4, num_keys=1024, half_dim=128, top_k=32, dtype="bfloat16"
+)
+_GPU_LAYER = LayerSize(
+    tokens=4096, heads=4, num_keys=1024, half_dim=128, top_k=32, dtype="float32", width=128
 )
 _GPU_GROUPED = GroupedSize(rows=65536, experts=64, in_dim=1024, out_dim=512, dtype="bfloat16")
 
@@ -173,12 +186,16 @@ _GPU: dict[str, Sweep] = {
             {"dtype": "float32"},
         ),
     ),
+    "layer": Sweep(
+        layer_task, _GPU_LAYER, tuple({"num_keys": num_keys} for num_keys in (256, 2048, 4096))
+    ),
     "grouped": Sweep(
         grouped_task, _GPU_GROUPED, tuple({"experts": experts} for experts in (8, 256))
     ),
 }
 
 _QUICK_BAG = BagSize(tokens=64, picks=4, slots=4096, width=32, dtype="float32", skew="uniform")
+_QUICK_TOPK = SelectionSize(tokens=64, heads=2, num_keys=64, half_dim=8, top_k=4, dtype="float32")
 _QUICK: dict[str, Sweep] = {
     "forward": Sweep(
         forward_task, _QUICK_BAG, ({"width": 64}, {"skew": "zipf"}, {"dtype": "bfloat16"})
@@ -186,10 +203,11 @@ _QUICK: dict[str, Sweep] = {
     "backward": Sweep(backward_task, _QUICK_BAG, ({"width": 64},)),
     "step": Sweep(step_task, _QUICK_BAG, ({"slots": 16 * KI},)),
     "update": Sweep(update_task, _QUICK_BAG),
-    "topk": Sweep(
-        selection_task,
-        SelectionSize(tokens=64, heads=2, num_keys=64, half_dim=8, top_k=4, dtype="float32"),
-        ({"num_keys": 128},),
+    "topk": Sweep(selection_task, _QUICK_TOPK, ({"num_keys": 128},)),
+    "rank": Sweep(ranking_task, _QUICK_TOPK),
+    "layer": Sweep(
+        layer_task,
+        LayerSize(tokens=16, heads=2, num_keys=32, half_dim=8, top_k=4, dtype="float32", width=32),
     ),
     "grouped": Sweep(
         grouped_task, GroupedSize(rows=64, experts=4, in_dim=16, out_dim=32, dtype="float32")

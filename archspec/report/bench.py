@@ -103,7 +103,7 @@ def _case_view(rows: Sequence[Row], *, roomy: bool) -> Iterator[RenderableType]:
         if row.ours.seconds:
             table.add_row(*_cells(row, names, roomy=roomy))
     yield table
-    yield from map(Text, _skipped(rows))
+    yield from map(Text, skipped_lines(rows))
 
 
 def _folded(header: str) -> str:
@@ -123,7 +123,7 @@ def _cells(row: Row, names: Sequence[str], *, roomy: bool) -> Iterator[str]:
         yield ratio_text(row.ratio(name), roomy=roomy)
 
 
-def _skipped(rows: Sequence[Row]) -> Iterator[str]:
+def skipped_lines(rows: Sequence[Row]) -> Iterator[str]:
     """Say who did not run and why, rows of one reason together."""
     reasons: dict[tuple[str, str], list[str]] = {}
     for row in rows:

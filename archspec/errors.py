@@ -92,6 +92,10 @@ class KernelError(ArchspecError, RuntimeError):
     """A kernel implementation was demanded that cannot run here."""
 
 
+class BenchmarkError(ArchspecError, RuntimeError):
+    """A benchmark cannot run as asked, or two ways of doing the same work disagree."""
+
+
 class DivergedError(ArchspecError, RuntimeError):
     """Training produced a loss that is not finite."""
 

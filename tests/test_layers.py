@@ -18,6 +18,7 @@ STOREYS = {
     "archspec.train": 4,
     "archspec.compiler": 3,
     "archspec.cost": 3,
+    "archspec.bench": 2,
     "archspec.model": 2,
     "archspec.spec": 2,
     "archspec.blocks": 1,

@@ -10,6 +10,7 @@ PUBLIC_NAMES = ["__version__", "compile", "load_model", "summarize"]
 BLOCK_KINDS = ["dense", "memory", "moe", "ngram", "none", "shared_pool"]
 ATTENTION_TYPES = ["gqa", "mla", "none"]
 COMMANDS = [
+    "bench",
     "check",
     "compare",
     "diff",

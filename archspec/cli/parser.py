@@ -11,6 +11,22 @@ import functools
 
 import archspec
 from archspec.cli import (
+    bench,
+    check,
+    compare,
+    diff,
+    doctor,
+    hardware,
+    kinds,
+    schema,
+    search,
+    show,
+    summary,
+    train,
+)
+
+COMMANDS = (
+    bench,
     check,
     compare,
     diff,

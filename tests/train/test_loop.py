@@ -200,7 +200,7 @@ def test_a_signal_saves_and_resuming_repeats_the_same_losses(spec, settings, tmp
     assert [line["step"] for line in lines(out)] == [
         line["step"] for line in lines(tmp_path / "straight")
     ]
-    newest = "checkpoints/step_000012/model.safetensors"
+    newest = "checkpoints/step_000012/shard_00000.safetensors"
     assert (out / newest).read_bytes() == (tmp_path / "straight" / newest).read_bytes()
 
 

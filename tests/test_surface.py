@@ -13,6 +13,7 @@ COMMANDS = [
     "check",
     "compare",
     "diff",
+    "export",
     "hardware",
     "kinds",
     "schema",

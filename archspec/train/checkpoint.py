@@ -19,9 +19,10 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-import torch.distributed.checkpoint as dcp
 from torch import Tensor, nn
 from torch.distributed.checkpoint.api import CheckpointException
+from torch.distributed.checkpoint.state_dict_loader import load
+from torch.distributed.checkpoint.state_dict_saver import async_save, save
 
 from archspec.errors import RunError
 from archspec.spec.dump import spec_hash, to_document
@@ -78,7 +79,7 @@ def save_checkpoint(folder: Path, state: State, *, step: int, keep: int) -> Path
     path = folder / f"step_{step:06d}"
     writer = _writer(path, state, step)
     with _reported(path, writer), _single_process_is_fine():
-        dcp.save(_held(state), storage_writer=writer)
+        save(_held(state), storage_writer=writer)
     _prune(folder, keep)
     return path
 
@@ -102,7 +103,7 @@ class BackgroundSaver:
         path = self._folder / f"step_{step:06d}"
         writer = _writer(path, state, step)
         with _single_process_is_fine():
-            future = dcp.async_save(_held(state), storage_writer=writer, process_group=self._group)
+            future = async_save(_held(state), storage_writer=writer, process_group=self._group)
         assert isinstance(future, Future), "staging is asked to be synchronous"
         self._running = (path, writer, future)
         return path
@@ -133,7 +134,7 @@ def load_checkpoint(path: Path, state: State) -> int:
     _check_tensors(path, stored, wanted)
     _on_first_rank(lambda: check_files(path, stored))
     with _reported(path, None), _single_process_is_fine():
-        dcp.load(wanted, storage_reader=ShardReader(path, stored))
+        load(wanted, storage_reader=ShardReader(path, stored))
     for name, parameter in _learned(state).items():
         state.optimizer.state[parameter] = {key: moments[f"{name}/{key}"] for key in _MOMENTS}
     step: int = head["step"]

@@ -23,23 +23,21 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
-from torch.distributed.checkpoint import (
-    LoadPlan,
-    LoadPlanner,
-    Metadata,
-    SavePlan,
-    SavePlanner,
-    StorageReader,
-    StorageWriter,
-    TensorStorageMetadata,
-)
 from torch.distributed.checkpoint.metadata import (
     ChunkStorageMetadata,
+    Metadata,
     MetadataIndex,
     TensorProperties,
+    TensorStorageMetadata,
 )
-from torch.distributed.checkpoint.planner import WriteItem
-from torch.distributed.checkpoint.storage import WriteResult
+from torch.distributed.checkpoint.planner import (
+    LoadPlan,
+    LoadPlanner,
+    SavePlan,
+    SavePlanner,
+    WriteItem,
+)
+from torch.distributed.checkpoint.storage import StorageReader, StorageWriter, WriteResult
 from torch.futures import Future
 
 from archspec.errors import RunError
@@ -48,7 +46,7 @@ from archspec.train.files import UNFINISHED, read_json, sync
 INDEX = "index.json"
 
 # Element types by the name that safetensors has for them.
-_NAMES: Mapping[torch.dtype, str] = {
+DTYPE_NAMES: Mapping[torch.dtype, str] = {
     torch.float64: "F64",
     torch.float32: "F32",
     torch.bfloat16: "BF16",
@@ -58,7 +56,7 @@ _NAMES: Mapping[torch.dtype, str] = {
     torch.uint8: "U8",
     torch.bool: "BOOL",
 }
-_DTYPES = {name: dtype for dtype, name in _NAMES.items()}
+_DTYPES = {name: dtype for dtype, name in DTYPE_NAMES.items()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,10 +117,10 @@ def check_files(folder: Path, tensors: Mapping[str, StoredTensor]) -> None:
             for chunk, dtype in chunks:
                 found = content.get_slice(chunk.key)
                 form = (tuple(found.get_shape()), found.get_dtype())
-                if form != (chunk.shape, _NAMES[dtype]):
+                if form != (chunk.shape, DTYPE_NAMES[dtype]):
                     raise RunError(
                         f"{folder / file}: is damaged: {chunk.key} is {form[1]}{list(form[0])} and "
-                        f"not {_NAMES[dtype]}{list(chunk.shape)}"
+                        f"not {DTYPE_NAMES[dtype]}{list(chunk.shape)}"
                     )
 
 
@@ -145,7 +143,7 @@ def _opened(path: Path) -> Iterator[Any]:
         raise RunError(f"{path}: is damaged: {error}") from None
 
 
-class ShardWriter(StorageWriter):  # type: ignore[misc]
+class ShardWriter(StorageWriter):
     """Writes a folder that gets its name once every rank has its part on disk.
 
     Args:
@@ -215,10 +213,11 @@ class ShardWriter(StorageWriter):  # type: ignore[misc]
         tensors: dict[str, Any] = {}
         for result in (result for each in results for result in each):
             whole = metadata.state_dict_metadata[result.index.fqn]
+            assert isinstance(whole, TensorStorageMetadata), f"{result.index.fqn} is no tensor"
             entry = tensors.setdefault(
                 result.index.fqn,
                 {
-                    "dtype": _NAMES[whole.properties.dtype],
+                    "dtype": DTYPE_NAMES[whole.properties.dtype],
                     "shape": list(whole.size),
                     "chunks": [],
                 },
@@ -233,7 +232,7 @@ class ShardWriter(StorageWriter):  # type: ignore[misc]
         sync(self._path.parent)
 
 
-class ShardReader(StorageReader):  # type: ignore[misc]
+class ShardReader(StorageReader):
     """Reads boxes of what :class:`ShardWriter` wrote.
 
     Args:

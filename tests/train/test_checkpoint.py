@@ -9,7 +9,13 @@ from safetensors.torch import load_file, save_file
 from archspec.compiler.compile import compile
 from archspec.errors import RunError
 from archspec.spec.train import Optimizer
-from archspec.train.checkpoint import State, list_checkpoints, load_checkpoint, save_checkpoint
+from archspec.train.checkpoint import (
+    BackgroundSaver,
+    State,
+    list_checkpoints,
+    load_checkpoint,
+    save_checkpoint,
+)
 from archspec.train.optimizer import build_optimizer
 
 SHARD = "shard_00000.safetensors"
@@ -256,3 +262,39 @@ def test_a_head_without_spec_is_refused(tmp_path, state, spec):
     (path / "state.json").write_text('{"format": 2, "step": 1, "spec_hash": "x"}')
     with pytest.raises(RunError, match="no spec inside"):
         load_checkpoint(path, new_state(spec))
+
+
+def test_a_background_save_holds_the_state_of_its_moment(tmp_path, state, spec):
+    saver = BackgroundSaver(tmp_path, keep=1)
+    before = [tensor.clone() for tensor in values(state)]
+    path = saver.save(state, step=2)
+    advance(state)  # while it may still be writing
+    saver.wait()
+    other = new_state(spec)
+    assert load_checkpoint(path, other) == 2
+    assert equal(values(other), before)
+
+
+def test_background_saves_come_one_after_the_other(tmp_path, state):
+    saver = BackgroundSaver(tmp_path, keep=2)
+    for step in (1, 2, 3):
+        saver.save(state, step=step)
+    saver.wait()
+    saver.wait()
+    assert [path.name for path in list_checkpoints(tmp_path)] == ["step_000002", "step_000003"]
+
+
+def test_a_background_save_that_fails_says_so_at_the_next(tmp_path, state, monkeypatch):
+    def full(*args):
+        raise OSError(28, "No space left on device")
+
+    saver = BackgroundSaver(tmp_path, keep=2)
+    with monkeypatch.context() as patch:
+        patch.setattr("archspec.train.storage.save_file", full)
+        saver.save(state, step=1)
+        with pytest.raises(RunError, match=r"step_000001: .*No space left"):
+            saver.save(state, step=2)
+    assert list(tmp_path.iterdir()) == []
+    saver.save(state, step=3)
+    saver.wait()
+    assert [path.name for path in tmp_path.iterdir()] == ["step_000003"]

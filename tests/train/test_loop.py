@@ -11,17 +11,11 @@ import pytest
 import torch
 
 from archspec.errors import ArchspecError, DivergedError, RunError
+from archspec.spec.data.facts import FactsSource
+from archspec.spec.data.text import TextSource
 from archspec.spec.dump import to_yaml
 from archspec.spec.load import load_model, load_train
-from archspec.spec.train import (
-    Checkpoint,
-    Evaluation,
-    FactsSource,
-    Losses,
-    Optimizer,
-    TableOptimizer,
-    TextSource,
-)
+from archspec.spec.train import Checkpoint, Evaluation, Losses, Optimizer, TableOptimizer
 from archspec.train.evaluate import counted_nll
 from archspec.train.events import Listener
 from archspec.train.files import lock_directory

@@ -15,6 +15,7 @@ COMMANDS = [
     "compare",
     "diff",
     "doctor",
+    "export",
     "hardware",
     "kinds",
     "schema",

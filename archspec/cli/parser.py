@@ -16,6 +16,7 @@ from archspec.cli import (
     compare,
     diff,
     doctor,
+    export,
     hardware,
     kinds,
     schema,
@@ -31,6 +32,7 @@ COMMANDS = (
     compare,
     diff,
     doctor,
+    export,
     hardware,
     kinds,
     schema,
@@ -51,20 +53,6 @@ first steps:
   archspec search specs/search/placement_tiny.yaml --out runs/tiny
 
 exit status: 0 done, 1 a fault of archspec, 2 bad input, 3 training diverged, 130 interrupted"""
-
-COMMANDS = (
-    check,
-    compare,
-    diff,
-    doctor,
-    hardware,
-    kinds,
-    schema,
-    search,
-    show,
-    summary,
-    train,
-)
 
 
 @functools.cache

@@ -11,7 +11,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from archspec.report.tables import plain_table
-from archspec.spec.train import FactsSource, TrainSpec
+from archspec.spec.data.facts import FactsSource
+from archspec.spec.train import TrainSpec
 from archspec.train.events import Evaluation, Listener, Saved, Start, Step, TrainResult
 from archspec.units import format_count, format_seconds
 

@@ -4,98 +4,13 @@ from __future__ import annotations
 
 import pathlib
 from collections.abc import Iterator
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Literal
 
-from pydantic import Discriminator, Field, Tag
+from pydantic import Field
 
 from archspec.blocks.base import Fault
 from archspec.schema import Count, NonNegativeFloat, PositiveFloat, PositiveInt, Schema, Share
-
-Weight = Annotated[
-    PositiveFloat,
-    Field(description="Share of the tokens, relative to the other sources."),
-]
-
-
-PYDOC = "pydoc"
-
-
-class FactsSource(Schema):
-    """Subject-relation-object triples over reserved entity tokens, to be memorised."""
-
-    TOKENS_PER_FACT: ClassVar[int] = 4  # subject (2), relation, object
-
-    task: Literal["facts"]
-    weight: Weight = 1.0
-    num_facts: Annotated[PositiveInt, Field(description="Triples in the world.")] = 4096
-    num_relations: Annotated[
-        PositiveInt,
-        Field(description="Relations; every subject has an object for each of them."),
-    ] = 8
-    num_objects: Annotated[
-        PositiveInt,
-        Field(description="Possible objects; chance is one in so many."),
-    ] = 256
-    seed: Annotated[Count, Field(description="Seed of the world, apart from the run's.")] = 0
-
-    @property
-    def name(self) -> str:
-        """The prefix of this source's metrics."""
-        return self.task
-
-    @property
-    def metrics(self) -> tuple[str, ...]:
-        """What is measured on this source, without the prefix."""
-        return ("accuracy", "nll")
-
-
-class TextSource(Schema):
-    """Text, read as bytes; the end of it is held out for evaluation."""
-
-    text: Annotated[
-        str,
-        Field(description="`pydoc` (the Python documentation's topics) or a path to a text file."),
-    ]
-    weight: Weight = 1.0
-    held_out: Annotated[
-        float,
-        Field(gt=0, lt=1, description="Share at the end that is never trained on."),
-    ] = 0.05
-
-    @property
-    def name(self) -> str:
-        """The prefix of this source's metrics."""
-        return pathlib.PurePath(self.text).stem
-
-    @property
-    def metrics(self) -> tuple[str, ...]:
-        """What is measured on this source, without the prefix."""
-        return ("nll",)
-
-    def located(self, folder: pathlib.Path) -> TextSource:
-        """Return the source with its path absolute, read from ``folder``."""
-        if self.text == PYDOC:
-            return self
-        return self.model_copy(update={"text": str((folder / self.text).absolute())})
-
-
-def _source_tag(value: Any) -> str | None:
-    if isinstance(value, dict) and ("task" in value) != ("text" in value):
-        return "<task>" if "task" in value else "<text>"
-    if isinstance(value, FactsSource):
-        return "<task>"
-    return "<text>" if isinstance(value, TextSource) else None
-
-
-Source = FactsSource | TextSource
-SourceField = Annotated[
-    Annotated[FactsSource, Tag("<task>")] | Annotated[TextSource, Tag("<text>")],
-    Discriminator(
-        _source_tag,
-        custom_error_type="source",
-        custom_error_message="must be a map with either `task:` or `text:`",
-    ),
-]
+from archspec.spec.data.registry import SourceField
 
 
 class TableOptimizer(Schema):
@@ -208,7 +123,7 @@ class TrainSpec(Schema):
 
     def located(self, folder: pathlib.Path) -> TrainSpec:
         """Return the spec with the paths of its data absolute, read from ``folder``."""
-        data = [s.located(folder) if isinstance(s, TextSource) else s for s in self.data]
+        data = [source.located(folder) for source in self.data]
         return self.model_copy(update={"data": data})
 
     def check(self) -> Iterator[Fault]:
@@ -230,12 +145,8 @@ class TrainSpec(Schema):
                 f"{self.batch_tokens} and micro_batch_tokens={self.micro_tokens}",
             )
         for index, source in enumerate(self.data):
-            if isinstance(source, FactsSource) and self.seq_len < source.TOKENS_PER_FACT:
-                yield Fault(
-                    ("data", index),
-                    f"a fact takes {source.TOKENS_PER_FACT} tokens, but seq_len={self.seq_len}; "
-                    "raise seq_len",
-                )
+            for fault in source.check(self.seq_len):
+                yield Fault(("data", index, *fault.path), fault.message)
         names = [source.name for source in self.data]
         for index, name in enumerate(names):
             if name in names[:index]:

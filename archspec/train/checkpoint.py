@@ -1,30 +1,45 @@
-"""Checkpoints: ``step_000120/{model,optimizer}.safetensors`` and ``state.json``; never pickle.
+"""Checkpoints: ``step_000120/`` with tensors in shards, an index and ``state.json``; never pickle.
 
-There is no other state: data and first values follow from the seed, and nothing is drawn while
-training. A checkpoint that has its name is complete; an older one goes only after a newer is there.
+Any number of ranks writes one and any other number reads it. There is no other state: data and
+first values follow from the seed, and nothing is drawn while training. A checkpoint that has its
+name is complete; an older one goes only after a newer is there.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
-from collections.abc import Iterator, Mapping
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed.checkpoint.api import CheckpointException
+from torch.distributed.checkpoint.state_dict_loader import load
+from torch.distributed.checkpoint.state_dict_saver import async_save, save
 
 from archspec.errors import RunError
 from archspec.spec.dump import spec_hash, to_document
 from archspec.spec.model import ModelSpec
 from archspec.train.difference import describe_difference, inline_layers
-from archspec.train.files import new_directory, read_json, remove_directory
+from archspec.train.files import read_json, remove_directory
+from archspec.train.storage import (
+    ShardReader,
+    ShardWriter,
+    StoredTensor,
+    check_files,
+    read_index,
+)
 
-FORMAT = 1
+FORMAT = 2
+HEAD = "state.json"
+MODEL = "model/"  # what the names of weights begin with in the index
 _NAME = re.compile(r"step_([0-9]+)")
 _MOMENTS = ("exp_avg", "exp_avg_sq", "step")
 
@@ -54,80 +69,175 @@ def step_of(path: Path) -> int:
 
 
 def save_checkpoint(folder: Path, state: State, *, step: int, keep: int) -> Path:
-    """Write a checkpoint, then remove all but the newest ``keep``. Raises RunError."""
+    """Write a checkpoint, then remove all but the newest ``keep``.
+
+    Every rank of the process group calls it, and each writes a part.
+
+    Raises:
+        RunError: A rank cannot write; what was there before is intact.
+    """
     path = folder / f"step_{step:06d}"
-    head = {
-        "format": FORMAT,
-        "step": step,
-        "spec_hash": spec_hash(state.spec),
-        "spec": to_document(state.spec, canonical=True),
-    }
-    try:
-        with new_directory(path) as draft:
-            save_file(_on_cpu(state.model.state_dict()), draft / "model.safetensors")
-            save_file(_on_cpu(dict(_moments(state))), draft / "optimizer.safetensors")
-            (draft / "state.json").write_text(json.dumps(head, indent=1))
-    except (OSError, SafetensorError) as error:
-        raise RunError(
-            f"{path}: the checkpoint cannot be written: {error}; earlier ones are intact, so free "
-            "space and resume the run"
-        ) from None
-    for old in list_checkpoints(folder)[:-keep]:
-        remove_directory(old)
+    writer = _writer(path, state, step)
+    with _reported(path, writer), _single_process_is_fine():
+        save(_held(state), storage_writer=writer)
+    _prune(folder, keep)
     return path
 
 
+class BackgroundSaver:
+    """Saves checkpoints while training goes on: it waits for a copy of the state, not for the disk.
+
+    One save is under way at a time. Its collectives run in another thread, so they have a process
+    group of their own.
+    """
+
+    def __init__(self, folder: Path, *, keep: int) -> None:
+        self._folder = folder
+        self._keep = keep
+        self._group = dist.new_group(backend="gloo") if dist.is_initialized() else None
+        self._running: tuple[Path, ShardWriter, Future[Any]] | None = None
+
+    def save(self, state: State, *, step: int) -> Path:
+        """Start writing a checkpoint, after the one before. Raises RunError as that one fails."""
+        self.wait()
+        path = self._folder / f"step_{step:06d}"
+        writer = _writer(path, state, step)
+        with _single_process_is_fine():
+            future = async_save(_held(state), storage_writer=writer, process_group=self._group)
+        assert isinstance(future, Future), "staging is asked to be synchronous"
+        self._running = (path, writer, future)
+        return path
+
+    def wait(self) -> None:
+        """Wait for the save under way. Raises RunError if it failed."""
+        if self._running is None:
+            return
+        (path, writer, future), self._running = self._running, None
+        with _reported(path, writer):
+            future.result()
+        _prune(self._folder, self._keep)
+
+
 def load_checkpoint(path: Path, state: State) -> int:
-    """Load a checkpoint into ``state`` and return its step.
+    """Load a checkpoint into ``state`` and return its step; every rank of the group calls it.
 
     Nothing is changed unless all of it fits.
 
     Raises:
         RunError: It is damaged, of another spec, or its tensors are not the model's.
     """
-    head = read_json(path / "state.json")
-    if head.get("format") != FORMAT or not isinstance(head.get("step"), int):
-        raise RunError(f"{path / 'state.json'}: this is no checkpoint of format {FORMAT}")
+    head = read_head(path)
     _check_spec(path, head, state.spec)
-    weights = _read_tensors(path / "model.safetensors")
-    moments = _read_tensors(path / "optimizer.safetensors")
-    _check_tensors(path / "model.safetensors", weights, state.model.state_dict())
-    _check_tensors(path / "optimizer.safetensors", moments, dict(_expected_moments(state)))
-    state.model.load_state_dict(weights)
-    layout = state.optimizer.state_dict()["param_groups"]
-    by_index = {
-        index: {key: moments[f"{name}/{key}"] for key in _MOMENTS}
-        for index, name in enumerate(_names(state))
-    }
-    state.optimizer.load_state_dict({"state": by_index, "param_groups": layout})
+    stored = read_index(path)
+    moments = dict(_moments_to_fill(state))
+    wanted = {**_weights(state), **moments}
+    _check_tensors(path, stored, wanted)
+    _on_first_rank(lambda: check_files(path, stored))
+    with _reported(path, None), _single_process_is_fine():
+        load(wanted, storage_reader=ShardReader(path, stored))
+    for name, parameter in _learned(state).items():
+        state.optimizer.state[parameter] = {key: moments[f"{name}/{key}"] for key in _MOMENTS}
     step: int = head["step"]
     return step
 
 
-def _on_cpu(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+def read_head(path: Path) -> dict[str, Any]:
+    """Read a checkpoint's step, spec and hash of the spec. Raises RunError."""
+    head = read_json(path / HEAD)
+    if head.get("format") != FORMAT or not isinstance(head.get("step"), int):
+        raise RunError(f"{path / HEAD}: this is no checkpoint of format {FORMAT}")
+    return head
 
 
-def _names(state: State) -> list[str]:
-    """Return the parameters' names in the optimizer's order."""
+def _writer(path: Path, state: State, step: int) -> ShardWriter:
+    head = {
+        "format": FORMAT,
+        "step": step,
+        "spec_hash": spec_hash(state.spec),
+        "spec": to_document(state.spec, canonical=True),
+    }
+    return ShardWriter(path, {HEAD: json.dumps(head, indent=1)})
+
+
+def _prune(folder: Path, keep: int) -> None:
+    if not _is_first_rank():
+        return
+    for old in list_checkpoints(folder)[:-keep]:
+        remove_directory(old)
+
+
+@contextlib.contextmanager
+def _reported(path: Path, writer: ShardWriter | None) -> Iterator[None]:
+    """Turn the failure of any rank into one error that says what to do."""
+    try:
+        yield
+    except CheckpointException as error:
+        rank, (reason, _) = next(iter(error.failures.items()))
+        if writer is not None and _is_first_rank():
+            writer.discard()
+        if not isinstance(reason, Exception):
+            raise reason from None  # an interrupt is no failure
+        if writer is None:
+            raise RunError(f"{path}: rank {rank} cannot load the checkpoint: {reason}") from None
+        raise RunError(
+            f"{path}: rank {rank} cannot write the checkpoint: {reason}; earlier ones are intact, "
+            "so free space and resume the run"
+        ) from None
+
+
+@contextlib.contextmanager
+def _single_process_is_fine() -> Iterator[None]:
+    """Silence the reminder that no process group is there."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="torch.distributed is disabled")
+        yield
+
+
+def _is_first_rank() -> bool:
+    return not dist.is_initialized() or dist.get_rank() == 0
+
+
+def _on_first_rank(check: Callable[[], None]) -> None:
+    """Let one rank do a check for all: thousands would wear the file system down."""
+    problem: list[str | None] = [None]
+    if _is_first_rank():
+        try:
+            check()
+        except RunError as error:
+            problem = [str(error)]
+    if dist.is_initialized():
+        dist.broadcast_object_list(problem, src=0)
+    if problem[0] is not None:
+        raise RunError(problem[0])
+
+
+def _held(state: State) -> dict[str, Tensor]:
+    return {**_weights(state), **dict(_moments(state))}
+
+
+def _weights(state: State) -> dict[str, Tensor]:
+    return {f"{MODEL}{name}": value for name, value in state.model.state_dict().items()}
+
+
+def _learned(state: State) -> dict[str, nn.Parameter]:
+    """Return the optimizer's parameters, by the names of their moments."""
     names = {parameter: name for name, parameter in state.model.named_parameters()}
     groups = state.optimizer.param_groups
-    return [names[parameter] for group in groups for parameter in group["params"]]
+    return {f"optimizer/{names[p]}": p for group in groups for p in group["params"]}
 
 
 def _moments(state: State) -> Iterator[tuple[str, Tensor]]:
-    held = state.optimizer.state_dict()["state"]
-    for index, name in enumerate(_names(state)):
-        assert index in held, f"{name} has never had a gradient, so Adam holds nothing for it"
-        yield from ((f"{name}/{key}", held[index][key]) for key in _MOMENTS)
+    for name, parameter in _learned(state).items():
+        held = state.optimizer.state[parameter]
+        assert held, f"{name} has never had a gradient, so Adam holds nothing for it"
+        yield from ((f"{name}/{key}", held[key]) for key in _MOMENTS)
 
 
-def _expected_moments(state: State) -> Iterator[tuple[str, Tensor]]:
-    parameters = dict(state.model.named_parameters())
-    for name in _names(state):
+def _moments_to_fill(state: State) -> Iterator[tuple[str, Tensor]]:
+    for name, parameter in _learned(state).items():
         for key in _MOMENTS:
             scalar = key == "step"
-            yield f"{name}/{key}", torch.zeros(()) if scalar else parameters[name]
+            yield f"{name}/{key}", torch.zeros(()) if scalar else torch.zeros_like(parameter)
 
 
 def _check_spec(path: Path, head: Mapping[str, Any], spec: ModelSpec) -> None:
@@ -137,24 +247,16 @@ def _check_spec(path: Path, head: Mapping[str, Any], spec: ModelSpec) -> None:
         ours = inline_layers(to_document(spec, canonical=True))
         difference = describe_difference(ours, inline_layers(head["spec"]))
     except (KeyError, TypeError) as error:
-        raise RunError(f"{path / 'state.json'}: is damaged: no spec inside ({error})") from None
+        raise RunError(f"{path / HEAD}: is damaged: no spec inside ({error})") from None
     raise RunError(
         f"{path}: the checkpoint is of another spec: {difference or 'same values, another hash'}; "
         "give the spec it was written with"
     )
 
 
-def _read_tensors(path: Path) -> dict[str, Tensor]:
-    try:
-        return load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise RunError(
-            f"{path}: the checkpoint is damaged: {error}; remove {path.parent} to go on from the "
-            "one before"
-        ) from None
-
-
-def _check_tensors(path: Path, found: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> None:
+def _check_tensors(
+    path: Path, found: Mapping[str, StoredTensor], wanted: Mapping[str, Tensor]
+) -> None:
     missing = sorted(wanted.keys() - found.keys())
     unexpected = sorted(found.keys() - wanted.keys())
     unlike = [
@@ -173,5 +275,5 @@ def _check_tensors(path: Path, found: Mapping[str, Tensor], wanted: Mapping[str,
         )
 
 
-def _form(tensor: Tensor) -> str:
+def _form(tensor: Tensor | StoredTensor) -> str:
     return f"{str(tensor.dtype).removeprefix('torch.')}{list(tensor.shape)}"

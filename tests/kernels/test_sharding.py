@@ -26,7 +26,7 @@ from archspec.kernels.embedding_bag import embedding_bag, gather_dot, scatter_ro
 from archspec.kernels.grouped_matmul import grouped_matmul, grouped_outer
 from archspec.kernels.product_key_topk import product_key_topk
 from archspec.kernels.product_key_topk.op import product_key_topk_backward
-from archspec.testing.ranks import run_on_ranks
+from archspec.testing.ranks import run_on_threads
 from archspec.testing.tensors import (
     as_tuple,
     assert_close,
@@ -159,7 +159,7 @@ def test_ranks_compute_what_one_rank_does_without_communication(name: str) -> No
         counts = communication.get_comm_counts()
         return whole(outputs), whole(grads), counts, [output.placements for output in outputs]
 
-    for outputs, grads, counts, placements in run_on_ranks(2 ** len(split.inputs[0]), work):
+    for outputs, grads, counts, placements in run_on_threads(2 ** len(split.inputs[0]), work):
         assert placements == list(split.outputs)
         assert sum(counts.values()) == 0
         for actual, expected in zip((*outputs, *grads), (*exact, *exact_grads), strict=True):
@@ -176,7 +176,7 @@ def test_what_lies_elsewhere_moves_and_the_table_stays() -> None:
         return [(result.placements, result.detach().full_tensor()) for result in results]
 
     exact = embedding_bag(*BAG[1]), gather_dot(indices, DRAWN["grad"], table)
-    for results in run_on_ranks(2, work):
+    for results in run_on_threads(2, work):
         # A table that had been gathered would have left the results divided by tokens.
         assert [placements for placements, _ in results] == [(S1,), (SUM,)]
         for (_, actual), expected in zip(results, exact, strict=True):
@@ -233,4 +233,4 @@ def test_a_rank_that_fails_fails_the_run() -> None:
         dist.barrier()
 
     with pytest.raises(ZeroDivisionError, match="rank 1"):
-        run_on_ranks(2, work)
+        run_on_threads(2, work)

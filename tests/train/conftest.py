@@ -3,8 +3,10 @@
 import pytest
 import torch
 
+from archspec.spec.data.facts import FactsSource
+from archspec.spec.data.text import TextSource
 from archspec.spec.load import load_model
-from archspec.spec.train import FactsSource, TextSource, TrainSpec
+from archspec.spec.train import TrainSpec
 
 MODEL = """\
 archspec: 1

@@ -31,7 +31,7 @@ def load_biased(tmp_path):
 
 def biases(out):
     (checkpoint,) = (out / "checkpoints").iterdir()
-    state = load_file(checkpoint / "model.safetensors")
+    state = load_file(checkpoint / "shard_00000.safetensors")
     return {name: value for name, value in state.items() if name.endswith("routing_bias")}
 
 

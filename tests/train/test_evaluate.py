@@ -6,7 +6,9 @@ import torch
 from torch import nn
 
 from archspec.compiler.compile import compile
-from archspec.spec.train import Evaluation, FactsSource, TextSource
+from archspec.spec.data.facts import FactsSource
+from archspec.spec.data.text import TextSource
+from archspec.spec.train import Evaluation
 from archspec.train.data.mixture import Mixture
 from archspec.train.evaluate import as_context, counted_nll, evaluate, split_rows
 

@@ -11,17 +11,11 @@ import pytest
 import torch
 
 from archspec.errors import ArchspecError, DivergedError, RunError
+from archspec.spec.data.facts import FactsSource
+from archspec.spec.data.text import TextSource
 from archspec.spec.dump import to_yaml
 from archspec.spec.load import load_model, load_train
-from archspec.spec.train import (
-    Checkpoint,
-    Evaluation,
-    FactsSource,
-    Losses,
-    Optimizer,
-    TableOptimizer,
-    TextSource,
-)
+from archspec.spec.train import Checkpoint, Evaluation, Losses, Optimizer, TableOptimizer
 from archspec.train.evaluate import counted_nll
 from archspec.train.events import Listener
 from archspec.train.files import lock_directory
@@ -200,7 +194,7 @@ def test_a_signal_saves_and_resuming_repeats_the_same_losses(spec, settings, tmp
     assert [line["step"] for line in lines(out)] == [
         line["step"] for line in lines(tmp_path / "straight")
     ]
-    newest = "checkpoints/step_000012/model.safetensors"
+    newest = "checkpoints/step_000012/shard_00000.safetensors"
     assert (out / newest).read_bytes() == (tmp_path / "straight" / newest).read_bytes()
 
 

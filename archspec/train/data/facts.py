@@ -13,7 +13,7 @@ import math
 
 import numpy as np
 
-from archspec.spec.train import FactsSource
+from archspec.spec.data.facts import FactsSource
 from archspec.train.data.source import DataSource, Rows
 from archspec.train.data.stream import Integers, Words, below, permutation, random_words
 from archspec.train.vocabulary import FIRST_ENTITY, PAD, check_vocabulary

@@ -11,11 +11,10 @@ import numpy as np
 
 from archspec.errors import DataError
 from archspec.spec.model import ModelSpec
-from archspec.spec.train import FactsSource, Source, TrainSpec
-from archspec.train.data.facts import Facts
-from archspec.train.data.source import DataSource, Rows, join
+from archspec.spec.train import TrainSpec
+from archspec.train.data.registry import open_source
+from archspec.train.data.source import Rows, join
 from archspec.train.data.stream import Integers, random_words
-from archspec.train.data.text import Text
 
 # 2^64 over the golden ratio: multiples of it spread evenly, and so does each source over the rows.
 GOLDEN = 0x9E3779B97F4A7C15
@@ -39,7 +38,7 @@ class Mixture:
                 f"{train.seq_len} and the model has max_seq_len={spec.max_seq_len}; lower seq_len "
                 "or raise max_seq_len"
             )
-        self.sources = tuple(_open(source, train, spec) for source in train.data)
+        self.sources = tuple(open_source(source, train, spec) for source in train.data)
         weights = np.array([source.weight for source in train.data])
         self.shares: tuple[float, ...] = tuple((weights / weights.sum()).tolist())
         self._rows = train.batch_tokens // train.seq_len
@@ -69,10 +68,3 @@ class Mixture:
         spread = (row * np.uint64(GOLDEN) + offset) / 2.0**64  # [rows] in [0, 1], wraps around
         bounds = np.cumsum(self.shares)[:-1]
         return np.searchsorted(bounds, spread, side="right").astype(np.int64)
-
-
-def _open(source: Source, train: TrainSpec, spec: ModelSpec) -> DataSource:
-    sizes = {"vocab_size": spec.vocab_size, "seq_len": train.seq_len}
-    if isinstance(source, FactsSource):
-        return Facts(source, max_asked=train.evaluation.facts, **sizes)
-    return Text(source, max_tokens=train.evaluation.text_tokens, **sizes)

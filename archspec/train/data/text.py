@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from archspec.errors import DataError
-from archspec.spec.train import PYDOC, TextSource
+from archspec.spec.data.text import PYDOC, TextSource
 from archspec.train.data.source import DataSource, Rows
 from archspec.train.data.stream import Integers, Words, below
 from archspec.train.vocabulary import check_vocabulary

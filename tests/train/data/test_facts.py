@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from archspec.errors import DataError
-from archspec.spec.train import FactsSource
+from archspec.spec.data.facts import FactsSource
 from archspec.train.data.facts import Facts
 from archspec.train.data.stream import random_words
 from archspec.train.vocabulary import FIRST_ENTITY, PAD

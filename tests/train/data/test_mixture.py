@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from archspec.errors import DataError
-from archspec.spec.train import FactsSource, TextSource
+from archspec.spec.data.facts import FactsSource
+from archspec.spec.data.text import TextSource
 from archspec.train.data.mixture import Mixture
 
 FACTS = FactsSource(task="facts", num_facts=48, num_objects=16, num_relations=4)

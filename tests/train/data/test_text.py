@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from archspec.errors import DataError
+from archspec.spec.data.text import TextSource
 from archspec.spec.load import load_train
-from archspec.spec.train import TextSource
 from archspec.train.data.stream import random_words
 from archspec.train.data.text import Text, read_pydoc
 

@@ -1,0 +1,41 @@
+"""Text files, read as bytes."""
+
+from __future__ import annotations
+
+import pathlib
+from typing import Annotated
+
+from pydantic import Field
+
+from archspec.spec.data.base import SourceConfig
+
+PYDOC = "pydoc"
+
+
+class TextSource(SourceConfig):
+    """Text, read as bytes; the end of it is held out for evaluation."""
+
+    text: Annotated[
+        str,
+        Field(description="`pydoc` (the Python documentation's topics) or a path to a text file."),
+    ]
+    held_out: Annotated[
+        float,
+        Field(gt=0, lt=1, description="Share at the end that is never trained on."),
+    ] = 0.05
+
+    @property
+    def name(self) -> str:
+        """The prefix of this source's metrics."""
+        return pathlib.PurePath(self.text).stem
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """What is measured on this source, without the prefix."""
+        return ("nll",)
+
+    def located(self, folder: pathlib.Path) -> TextSource:
+        """Return the source with its path absolute, read from ``folder``."""
+        if self.text == PYDOC:
+            return self
+        return self.model_copy(update={"text": str((folder / self.text).absolute())})

@@ -1,0 +1,125 @@
+"""The weights of a checkpoint as one safetensors file, for other tools."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from archspec.errors import RunError
+from archspec.train.checkpoint import MODEL, list_checkpoints, read_head
+from archspec.train.files import UNFINISHED, sync
+from archspec.train.run_directory import CHECKPOINTS
+from archspec.train.storage import DTYPE_NAMES, StoredTensor, check_files, read_box, read_index
+
+_ALIGNMENT = 8  # bytes, of the header
+_BITS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+
+
+def find_checkpoint(path: Path) -> Path:
+    """Return a checkpoint as it is, or the newest one of a run. Raises RunError."""
+    saved = list_checkpoints(path / CHECKPOINTS)
+    if saved:
+        return saved[-1]
+    if not path.is_dir():
+        raise RunError(f"{path}: there is no such directory; name a run or one of its checkpoints")
+    return path
+
+
+def export_weights(checkpoint: Path, out: Path) -> int:
+    """Write the weights of a checkpoint into one file, and return its bytes.
+
+    Values are copied chunk by chunk, so memory holds one chunk and never the model. Names are those
+    of the built model; the file's metadata have the spec, its hash and the step.
+
+    Args:
+        checkpoint: Its directory.
+        out: File to make; it must not be there.
+
+    Raises:
+        RunError: The checkpoint is damaged, or the file exists or cannot be written.
+    """
+    if out.exists():
+        raise RunError(f"{out}: exists already; name another file or remove it")
+    head = read_head(checkpoint)
+    stored = {
+        name.removeprefix(MODEL): tensor
+        for name, tensor in read_index(checkpoint).items()
+        if name.startswith(MODEL)
+    }
+    check_files(checkpoint, stored)
+    draft = out.with_name(f"{UNFINISHED}{out.name}")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        size = _write(draft, checkpoint, stored, _metadata(head))
+        sync(draft)
+        draft.rename(out)
+        sync(out.parent)
+    except OSError as error:
+        raise RunError(f"{out}: cannot be written: {error}; free space and try again") from None
+    finally:
+        draft.unlink(missing_ok=True)
+    return size
+
+
+def _metadata(head: Mapping[str, Any]) -> dict[str, str]:
+    return {
+        "format": "pt",
+        "step": str(head["step"]),
+        "spec_hash": str(head["spec_hash"]),
+        "spec": json.dumps(head["spec"]),
+    }
+
+
+def _write(
+    draft: Path,
+    checkpoint: Path,
+    stored: Mapping[str, StoredTensor],
+    metadata: Mapping[str, str],
+) -> int:
+    header: dict[str, Any] = {"__metadata__": metadata}
+    end = 0
+    for name, tensor in stored.items():
+        start, end = end, end + math.prod(tensor.shape) * tensor.dtype.itemsize
+        header[name] = {
+            "dtype": DTYPE_NAMES[tensor.dtype],
+            "shape": list(tensor.shape),
+            "data_offsets": [start, end],
+        }
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % _ALIGNMENT)
+    first = 8 + len(text)
+    with draft.open("wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        _reserve(file.fileno(), first + end)
+    for name, tensor in stored.items():
+        if math.prod(tensor.shape):
+            _copy(draft, first + header[name]["data_offsets"][0], checkpoint, tensor)
+    return first + end
+
+
+def _reserve(descriptor: int, size: int) -> None:
+    """Make a file so large; where it can be asked for, a full disk is an error now."""
+    if sys.platform == "linux":
+        os.posix_fallocate(descriptor, 0, size)
+    else:
+        os.truncate(descriptor, size)
+
+
+def _copy(draft: Path, start: int, checkpoint: Path, tensor: StoredTensor) -> None:
+    bits = _BITS[tensor.dtype.itemsize]
+    numpy_bits = torch.empty(0, dtype=bits).numpy().dtype
+    whole = np.memmap(draft, numpy_bits, mode="r+", offset=start, shape=tensor.shape or (1,))
+    for chunk in tensor.chunks:
+        values: Tensor = read_box(checkpoint, chunk, [0] * len(chunk.shape), chunk.shape)
+        box = tuple(slice(o, o + n) for o, n in zip(chunk.offsets, chunk.shape, strict=True))
+        whole[box or ...] = values.contiguous().view(bits).numpy()
+    whole.flush()

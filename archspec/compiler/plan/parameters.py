@@ -82,6 +82,15 @@ class PlannedParameter:
         """Return the bytes that a rank holds."""
         return self.local_numel(rank) * DTYPE_BYTES[self.dtype]
 
+    def shape_after(self, cuts: int) -> tuple[int, ...]:
+        """Return the shape that the first so many cuts leave rank 0."""
+        return self._shape(0, self.cuts[:cuts])
+
+    def ungathered_numel(self) -> int:
+        """Return the elements that FSDP brings together, without padding."""
+        cuts = self.cuts[:-1] if self._fsdp_cut() else self.cuts
+        return math.prod(self._shape(0, cuts))
+
     def gathered_numel(self) -> int:
         """Return the elements once data-parallel ranks have gathered it, padding included."""
         if not self.gathered:

@@ -10,20 +10,21 @@ from archspec.blocks.pool import sharding as pool_sharding
 from archspec.blocks.registry import sharding_of
 from archspec.compiler.plan.faults import PlanFault
 from archspec.compiler.plan.mesh import Mesh
+from archspec.compiler.plan.sections import equal_layers
 from archspec.errors import Path, suggest
 from archspec.spec.model import LayerSpec, ModelSpec
 from archspec.spec.plan import PlanSpec, TablePlan
 
 
 def check_sharding(spec: ModelSpec, plan: PlanSpec, mesh: Mesh) -> Iterator[PlanFault]:
-    """Yield every rule that cutting this model over this mesh breaks; some come more than once."""
+    """Yield every rule that cutting this model over this mesh breaks."""
     for name in plan.pools:
         if name not in spec.pools:
             known = suggest(name, spec.pools) if spec.pools else "the model has no pools"
             yield PlanFault(f"unknown pool {name!r}; {known}", plan_path=("pools", name))
     yield from _check_frame(spec, mesh)
-    for index, layer in enumerate(spec.layers):
-        yield from _check_layer(index, layer, spec, plan, mesh)
+    for layer, indices in equal_layers(spec).items():
+        yield from _check_layer(indices[0], layer, spec, plan, mesh)
     for name, pool in spec.pools.items():
         sizes = table_sizes(mesh, plan.table_plan(name))
         for fault in pool_sharding.faults(pool, spec.d_model, sizes):

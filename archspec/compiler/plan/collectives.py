@@ -8,6 +8,7 @@ Left out: counts of tokens before they are dispatched, and what libraries add.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
@@ -156,7 +157,7 @@ def _reads(section: Section, spec: ModelSpec) -> int:
 
 
 def _numel(parameters: list[PlannedParameter]) -> int:
-    return sum(one.gathered_numel() for one in parameters)
+    return sum(one.gathered_numel for one in parameters)
 
 
 def _reduced(
@@ -206,9 +207,12 @@ def _table_gradients(section: Section, step: Step) -> Iterator[Collective]:
 
 def _tensor_parallel(step: Step) -> Iterator[Collective]:
     """Yield the sums over tp: of each part's result, and of its input's gradient."""
+    if step.mesh.tp == 1:
+        return
     mesh, vector = step.mesh, step.spec.d_model * step.element
     axis = tp_axis(mesh)
-    parts = sum(_parts(layer, step) for layer in step.spec.layers)
+    layers = ((one.layer, one.count) for one in step.sections if one.layer is not None)
+    parts = sum(_parts(layer, step) * count for layer, count in layers)
     # The embedding's result and the head's input's gradient.
     count = parts * (2 + step.again) + 2
     yield Collective(
@@ -266,9 +270,9 @@ def _picks_of_heads(look: Lookup, step: Step) -> Iterator[Collective]:
 def _expert_parallel(step: Step) -> Iterator[Collective]:
     """Yield dispatch and combination of tokens, forward and backward, and the loads' sums."""
     axis = ep_axis(step.mesh)
-    for config in experts(step.spec):
+    for config, layers in Counter(experts(step.spec)).items():
         rows = step.tokens * config.top_k * step.spec.d_model * step.element
-        count = 2 * (2 + step.again)
+        count = 2 * (2 + step.again) * layers
         yield Collective(
             purpose="tokens to experts and back",
             kind="all-to-all",
@@ -282,8 +286,8 @@ def _expert_parallel(step: Step) -> Iterator[Collective]:
             purpose="load of experts",
             kind="all-reduce",
             axis=data,
-            count=1,
-            sent_bytes=ring_bytes("all-reduce", loads, data.ranks),
+            count=layers,
+            sent_bytes=layers * ring_bytes("all-reduce", loads, data.ranks),
         )
 
 

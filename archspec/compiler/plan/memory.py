@@ -177,7 +177,7 @@ def gathered_bytes(spec: ModelSpec, sections: tuple[Section, ...], plan: PlanSpe
     copies, gradients = {}, {}
     for section in sections:
         copies[_key(section)] = section.gathered_bytes(precision.compute)
-        trained = sum(one.gathered_numel() for one in section.gathered if one.trains)
+        trained = sum(one.gathered_numel for one in section.gathered if one.trains)
         both = DTYPE_BYTES[precision.compute] + DTYPE_BYTES[precision.gradients]
         gradients[_key(section)] = trained * both
     layers = [_with_pools(layer, copies) for layer in spec.layers]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -41,7 +42,7 @@ class Cut:
     dim: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class PlannedParameter:
     """One parameter under a plan.
 
@@ -91,8 +92,9 @@ class PlannedParameter:
         cuts = self.cuts[:-1] if self._fsdp_cut() else self.cuts
         return math.prod(self._shape(0, cuts))
 
+    @functools.cached_property
     def gathered_numel(self) -> int:
-        """Return the elements once data-parallel ranks have gathered it, padding included."""
+        """Elements once data-parallel ranks have gathered it, padding included."""
         if not self.gathered:
             return self.local_numel(0)
         cut = self._fsdp_cut()

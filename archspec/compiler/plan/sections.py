@@ -42,7 +42,7 @@ class Section:
 
     def gathered_bytes(self, dtype: str) -> int:
         """Return the bytes of what a rank holds of it once FSDP has gathered it in ``dtype``."""
-        return sum(one.gathered_numel() for one in self.gathered) * DTYPE_BYTES[dtype]
+        return sum(one.gathered_numel for one in self.gathered) * DTYPE_BYTES[dtype]
 
     @property
     def gathered(self) -> tuple[PlannedParameter, ...]:

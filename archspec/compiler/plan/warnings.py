@@ -76,7 +76,7 @@ def _length_before(one: PlannedParameter, axis: str) -> int:
 def _padding(sections: tuple[Section, ...]) -> Iterator[str]:
     """Yield how much of what FSDP gathers is padding, where that is much."""
     for section in sections:
-        gathered = sum(one.gathered_numel() for one in section.gathered)
+        gathered = sum(one.gathered_numel for one in section.gathered)
         real = sum(one.ungathered_numel() for one in section.gathered)
         if real and gathered > PADDING * real:
             place = section.name if not section.layers else f"layers {spans(section.layers)}"
@@ -108,7 +108,7 @@ def _large_copies(
             whole = not any(cut.axis.name.startswith("memory") for cut in one.cuts)
             held = one.local_bytes(0) if one.folded else 0
             if not one.folded:
-                held = one.gathered_numel() * DTYPE_BYTES[plan.precision.compute]
+                held = one.gathered_numel * DTYPE_BYTES[plan.precision.compute]
             if whole and held > LARGE_COPY * hardware.memory_bytes:
                 how = "on every rank" if one.folded else "gathered on every rank in each pass"
                 yield (

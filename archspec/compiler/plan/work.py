@@ -78,13 +78,13 @@ def step_work(
     tokens: int,
 ) -> Iterator[PartWork]:
     """Yield a rank's work in one step of one micro-batch, conventions as ``cost.training`` has."""
-    by_layer = {section.layer: section for section in sections if section.layer is not None}
     again = 1 if plan.recompute == "full" else 0
+    weights = {section.layer: _weight_bytes(section, plan, 2 + again) for section in sections}
     for index, layer in enumerate(spec.layers):
         share = shares[layer].cost
         work = Work(
             flops=(3 + again) * share.flops_per_token * tokens,
-            weight_bytes=_weight_bytes(by_layer[layer], plan, 2 + again),
+            weight_bytes=weights[layer],
             table_bytes=(2 + again) * share.table_bytes_per_token * tokens,
             activation_bytes=(2.5 + again) * 2 * share.activation_bytes_per_token * tokens,
         )
@@ -100,6 +100,6 @@ def step_work(
 
 def _weight_bytes(section: Section, plan: PlanSpec, passes: int) -> int:
     """Return the bytes of reading a section's weights so often and writing its gradients once."""
-    numel = sum(one.gathered_numel() for one in section.gathered if not one.table)
+    numel = sum(one.gathered_numel for one in section.gathered if not one.table)
     compute, gradients = plan.precision.compute, plan.precision.gradients
     return numel * (passes * DTYPE_BYTES[compute] + DTYPE_BYTES[gradients])

@@ -45,7 +45,7 @@ def plans():
 def test_many_random_plans_are_legal(plans):
     assert len(plans) > 40
     axes = Counter(axis for _, p in plans for axis, size in p.mesh.sizes().items() if size > 1)
-    assert min(axes[axis] for axis in ("dp_replicate", "dp_shard", "tp", "ep", "memory")) > 5
+    assert min(axes[axis] for axis in ("dp_replicate", "dp_shard", "tp", "ep", "memory")) >= 3
 
 
 def test_pieces_of_all_ranks_cover_every_parameter_equally_often(plans):

@@ -224,13 +224,3 @@ def test_matrices_divided_by_group_are_refused(fake_ranks: int) -> None:
     rows, matrices, offsets = place(GROUPED[1], ((R, R), (S0, R), (R, R)), mesh)
     with pytest.raises(RuntimeError, match="exchange the rows first and multiply local tensors"):
         grouped_matmul(rows, matrices, offsets)
-
-
-def test_a_rank_that_fails_fails_the_run() -> None:
-    def work(rank: int) -> None:
-        if rank == 1:
-            raise ZeroDivisionError("rank 1")
-        dist.barrier()
-
-    with pytest.raises(ZeroDivisionError, match="rank 1"):
-        run_on_threads(2, work)

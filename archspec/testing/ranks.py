@@ -134,7 +134,7 @@ def run_on_processes(
             results[rank] = result
     except Exception as error:  # noqa: BLE001 (an empty queue: named below)
         missing = sorted(set(range(world_size)) - results.keys())
-        faults |= {rank: f"no result after {timeout} s ({error!r})" for rank in missing}
+        faults |= dict.fromkeys(missing, f"no result after {timeout} s ({error!r})")
     finally:
         for process in processes:
             if faults:

@@ -14,6 +14,7 @@ from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, cast
 
 from archspec.blocks.base import BlockConfig
+from archspec.blocks.layout import Sharding
 from archspec.errors import ArchspecError
 
 if TYPE_CHECKING:
@@ -24,36 +25,49 @@ ENTRY_POINT_GROUP = "archspec.blocks"
 
 @dataclass(frozen=True, slots=True)
 class BlockKind:
-    """Where a kind's two classes live, each as ``module:attribute``."""
+    """Where the parts of a kind live.
+
+    Attributes:
+        config: Its config class, as ``module:attribute``.
+        module: Its module class, likewise.
+        sharding: The module that offers what ``layout.Sharding`` says.
+    """
 
     config: str
     module: str
+    sharding: str
 
 
 BLOCKS: Mapping[str, BlockKind] = {
     "dense": BlockKind(
         "archspec.blocks.dense.config:DenseConfig",
         "archspec.blocks.dense.module:DenseBlock",
+        "archspec.blocks.dense.sharding",
     ),
     "moe": BlockKind(
         "archspec.blocks.moe.config:MoeConfig",
         "archspec.blocks.moe.module:MoeBlock",
+        "archspec.blocks.moe.sharding",
     ),
     "memory": BlockKind(
         "archspec.blocks.memory.config:MemoryConfig",
         "archspec.blocks.memory.module:MemoryBlock",
+        "archspec.blocks.memory.sharding",
     ),
     "shared_pool": BlockKind(
         "archspec.blocks.shared_pool.config:SharedPoolConfig",
         "archspec.blocks.shared_pool.module:SharedPoolBlock",
+        "archspec.blocks.shared_pool.sharding",
     ),
     "ngram": BlockKind(
         "archspec.blocks.ngram.config:NgramConfig",
         "archspec.blocks.ngram.module:NgramBlock",
+        "archspec.blocks.ngram.sharding",
     ),
     "none": BlockKind(
         "archspec.blocks.none.config:NoneConfig",
         "archspec.blocks.none.module:NoneBlock",
+        "archspec.blocks.none.sharding",
     ),
 }
 
@@ -79,6 +93,12 @@ def _load(target: str) -> object:
 def config_class(kind: str) -> type[BlockConfig]:
     """Return the config class of a kind, torch-free. Raises KeyError for an unknown kind."""
     return cast("type[BlockConfig]", _load(kinds()[kind].config))
+
+
+@functools.cache
+def sharding_of(kind: str) -> Sharding:
+    """Return how a kind is cut over a mesh, torch-free. Raises KeyError for an unknown kind."""
+    return cast("Sharding", importlib.import_module(kinds()[kind].sharding))
 
 
 @functools.cache

@@ -11,9 +11,15 @@ ROOT = Path(__file__).resolve().parents[1]
 
 GROUPS = {
     "storey 0": ["archspec/*.py"],
-    "block configs": ["blocks/*/config.py", "blocks/base.py", "blocks/registry.py"],
+    "block configs": [
+        "blocks/*/config.py",
+        "blocks/*/sharding.py",
+        "blocks/base.py",
+        "blocks/layout.py",
+        "blocks/registry.py",
+    ],
     "spec": ["archspec/spec/**/*.py"],
-    "cost": ["archspec/cost/**/*.py", "archspec/compiler/plan.py"],
+    "cost": ["archspec/cost/**/*.py", "archspec/compiler/plan/**/*.py"],
     "report": ["archspec/report/**/*.py"],
     # Commands load what they need when they run; only the way to them is everybody's.
     "cli": ["archspec/cli/__init__.py", "archspec/cli/parser.py"],

@@ -14,6 +14,7 @@ from fractions import Fraction
 from typing import Self
 
 from archspec.blocks.base import CostContext, Fault
+from archspec.blocks.layout import AxisSizes, ParameterLayout
 from archspec.quantities import Cost
 from archspec.schema import Schema
 
@@ -51,6 +52,14 @@ class AttentionConfig(Schema):
         and the input goes, as large as the projected output that stays.
         """
         return self.cost(context).activation_bytes_per_token
+
+    def layout(self, d_model: int) -> dict[str, ParameterLayout]:
+        """Return the layout of every parameter, by its name in the module."""
+        return {}
+
+    def sharding_faults(self, d_model: int, sizes: AxisSizes) -> Iterator[Fault]:
+        """Yield every rule that the axes of a mesh break, as ``blocks.layout.Sharding`` does."""
+        yield from ()
 
     @property
     def cache_shapes(self) -> Mapping[str, tuple[int, ...]]:

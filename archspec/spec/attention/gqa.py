@@ -8,6 +8,7 @@ from typing import Annotated, Literal, NamedTuple, Self
 from pydantic import Field
 
 from archspec.blocks.base import CostContext, Fault
+from archspec.blocks.layout import TP, AxisSizes, ParameterLayout, divides, linear, vector, within
 from archspec.quantities import Cost
 from archspec.schema import PositiveFloat, PositiveInt
 from archspec.spec.attention.base import AttentionConfig, mean_keys
@@ -184,6 +185,35 @@ class GqaConfig(AttentionConfig):
         elements = context.scope.d_model + queries_and_keys * (2 if norm == "none" else 4)
         factors = heads + {"none": 0, "head": heads + kv_heads, "full": 2}[norm]
         return elements * context.activation_element_bytes + 4 * factors
+
+    def layout(self, d_model: int) -> dict[str, ParameterLayout]:
+        """Return the layout of every parameter: tp cuts by heads."""
+        heads, kv_heads, head_dim = self.shape
+        inner, outer = self.bias != "none", self.bias == "all"
+        key = linear(kv_heads * head_dim, d_model, bias=inner, tp=0)
+        found = {
+            **within("query", linear(heads * head_dim, d_model, bias=inner, tp=0)),
+            **within("key", key),
+            **within("value", key),
+            **within("output", linear(d_model, heads * head_dim, bias=outer, tp=1)),
+        }
+        if self.qk_norm != "none":
+            queries, keys = (heads, kv_heads) if self.qk_norm == "full" else (1, 1)
+            found["query_norm.weight"] = vector(queries * head_dim)
+            found["key_norm.weight"] = vector(keys * head_dim)
+        return found
+
+    def sharding_faults(self, d_model: int, sizes: AxisSizes) -> Iterator[Fault]:
+        """Yield every rule that the axes of a mesh break."""
+        tp, (heads, kv_heads, _) = sizes.get(TP, 1), self.shape
+        yield from divides(("num_heads",), "num_heads", heads, TP, tp)
+        yield from divides(("num_kv_heads",), "num_kv_heads", kv_heads, TP, tp)
+        if self.qk_norm == "full" and tp > 1:
+            yield Fault(
+                ("qk_norm",),
+                f"qk_norm: full norms over all heads, which tp={tp} would cut apart; use tp: 1, or "
+                "qk_norm: head",
+            )
 
     @property
     def cache_shapes(self) -> Mapping[str, tuple[int, ...]]:

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from archspec.blocks.base import CostContext, Fault
+from archspec.blocks.layout import TP, AxisSizes, ParameterLayout, divides, linear, vector, within
 from archspec.quantities import Cost
 from archspec.schema import PositiveFloat, PositiveInt
 from archspec.spec.attention.base import AttentionConfig, mean_keys
@@ -124,6 +125,27 @@ class MlaConfig(AttentionConfig):
             + self.num_heads * (self.query_dim + self.nope_head_dim + 2 * self.value_head_dim)
         )
         return elements * context.activation_element_bytes + 4 * self.num_heads
+
+    def layout(self, d_model: int) -> dict[str, ParameterLayout]:
+        """Return the layout of every parameter: tp cuts by heads; each rank makes the latents."""
+        heads, rank, latent = self.num_heads, self.q_lora_rank, self.kv_lora_rank
+        found: dict[str, ParameterLayout] = {}
+        if rank is not None:
+            found |= within("query_down", linear(rank, d_model))
+            found["query_norm.weight"] = vector(rank)
+        made = heads * (self.nope_head_dim + self.value_head_dim)
+        return {
+            **found,
+            **within("query", linear(heads * self.query_dim, rank or d_model, tp=0)),
+            **within("latent", linear(latent + self.rope_head_dim, d_model)),
+            "latent_norm.weight": vector(latent),
+            **within("key_value", linear(made, latent, tp=0)),
+            **within("output", linear(d_model, heads * self.value_head_dim, tp=1)),
+        }
+
+    def sharding_faults(self, d_model: int, sizes: AxisSizes) -> Iterator[Fault]:
+        """Yield every rule that the axes of a mesh break."""
+        yield from divides(("num_heads",), "num_heads", self.num_heads, TP, sizes.get(TP, 1))
 
     @property
     def cache_shapes(self) -> Mapping[str, tuple[int, ...]]:

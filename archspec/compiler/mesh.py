@@ -49,9 +49,7 @@ class MeshSizes:
         """
         for axis in (*ROOT_AXES, "ep", "memory"):
             if getattr(self, axis) < 1:
-                raise ArchspecError(
-                    f"mesh.{axis} must be at least 1, but is {getattr(self, axis)}"
-                )
+                raise ArchspecError(f"mesh.{axis} must be at least 1, but is {getattr(self, axis)}")
         for fold in ("ep", "memory"):
             if self.dp_shard % getattr(self, fold):
                 raise ArchspecError(
@@ -110,7 +108,9 @@ class Meshes:
         key = ("memory", str(rows), str(columns))
         if key not in self._views:
             outer = self.sizes.dp_shard // (rows * columns)
-            names = tuple(f"memory_{part}_{rows}x{columns}" for part in ("outer", "rows", "columns"))
+            names = tuple(
+                f"memory_{part}_{rows}x{columns}" for part in ("outer", "rows", "columns")
+            )
             self._views[key] = self._unfold((outer, rows, columns), names)
         return MemoryMesh(self._views[key], rows=rows, columns=columns)
 

@@ -17,7 +17,8 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from archspec.blocks.base import BlockConfig, Fault, ModelScope
+from archspec.blocks.base import BlockConfig, CostContext, Fault, ModelScope
+from archspec.quantities import Cost
 
 TP = "tp"
 EP = "ep"
@@ -73,6 +74,19 @@ class ParameterLayout:
 Layouts = Mapping[str, ParameterLayout]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RankCost:
+    """What one rank computes and keeps of a part whose work tp ranks share.
+
+    Attributes:
+        cost: Per token; its parameters are those that tp leaves a rank.
+        kept_bytes: Activations per token that selective recompute keeps.
+    """
+
+    cost: Cost
+    kept_bytes: int
+
+
 class Sharding(Protocol):
     """What a kind's ``sharding.py`` offers."""
 
@@ -83,6 +97,9 @@ class Sharding(Protocol):
         self, config: BlockConfig, scope: ModelScope, sizes: AxisSizes, /
     ) -> Iterator[Fault]:
         """Yield every rule that these axes break; paths are relative to the config."""
+
+    def rank_cost(self, config: BlockConfig, context: CostContext, tp: int, /) -> RankCost:
+        """Price what one of ``tp`` ranks does, if the axes break no rule."""
 
 
 def chunk(length: int, parts: int, index: int) -> tuple[int, int]:

@@ -13,13 +13,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import get_args
 
 from archspec.blocks.base import CostContext
 from archspec.cost.summary import layer_cost, model_parts, per_layer
 from archspec.spec.model import LayerSpec, ModelSpec
+from archspec.spec.plan import Recompute
 
-Recompute = Literal["none", "selective", "full"]
 RECOMPUTE: tuple[Recompute, ...] = get_args(Recompute)
 
 

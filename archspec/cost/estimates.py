@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from archspec.blocks.base import CostContext
-from archspec.cost.activations import Recompute, activation_memory
+from archspec.cost.activations import activation_memory
 from archspec.cost.inference import InferenceMemory, decode_work, inference_memory, prefill_work
 from archspec.cost.roofline import Timing, roofline
 from archspec.cost.summary import cost_context
@@ -22,6 +22,7 @@ from archspec.cost.training import (
 from archspec.cost.work import PartWork, total_work
 from archspec.spec.hardware import HardwareSpec
 from archspec.spec.model import ModelSpec
+from archspec.spec.plan import Recompute
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

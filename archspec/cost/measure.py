@@ -21,10 +21,10 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.checkpoint import checkpoint, create_selective_checkpoint_contexts
 
 from archspec.compiler.compile import compile
-from archspec.cost.activations import Recompute
 from archspec.model.layer import Layer
 from archspec.model.transformer import Transformer
 from archspec.spec.model import ModelSpec
+from archspec.spec.plan import Recompute
 
 _KEPT_OPS = (
     "aten::mm",

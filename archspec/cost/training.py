@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 
 from archspec.blocks.base import CostContext
-from archspec.cost.activations import Recompute, activation_memory
+from archspec.cost.activations import activation_memory
 from archspec.cost.summary import layer_cost, per_layer, total_cost
 from archspec.cost.tables import Table, model_tables
 from archspec.cost.work import (
@@ -21,6 +21,7 @@ from archspec.cost.work import (
     parts_forward,
 )
 from archspec.spec.model import LayerSpec, ModelSpec
+from archspec.spec.plan import Recompute
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,6 +8,7 @@ from archspec.spec.dump import spec_hash, to_yaml
 from archspec.spec.hardware import HardwareSpec
 from archspec.spec.load import Spec
 from archspec.spec.model import ModelSpec
+from archspec.spec.plan import PlanSpec
 from archspec.spec.search import SearchSpec
 from archspec.units import format_count
 
@@ -19,6 +20,9 @@ def document_line(spec: Spec) -> str:
         return f"model, {len(spec.layers)} layers of {', '.join(sorted(kinds))}"
     if isinstance(spec, SearchSpec):
         return f"search, {spec.trials} trials over {len(spec.choices)} layers"
+    if isinstance(spec, PlanSpec):
+        sizes = ", ".join(f"{axis} {size}" for axis, size in spec.mesh.model_dump().items())
+        return f"plan, {sizes}"
     if isinstance(spec, HardwareSpec):
         return f"hardware, {spec.name}"
     return f"training, {format_count(spec.tokens)} tokens in {spec.num_steps} steps"

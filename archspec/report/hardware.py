@@ -52,6 +52,10 @@ def _facts(device: HardwareSpec) -> Iterator[tuple[str, str]]:
     yield "memory bandwidth", f"{_bytes(device.memory_bandwidth)}/s"
     if device.link_bandwidth is not None:
         yield "link bandwidth", f"{_bytes(device.link_bandwidth)}/s in one direction"
+    if device.network_bandwidth is not None:
+        yield "network bandwidth", f"{_bytes(device.network_bandwidth)}/s in one direction"
+    if device.node_devices is not None:
+        yield "devices of a node", f"{device.node_devices}"
 
 
 def hardware_yaml(device: HardwareSpec) -> str:
@@ -68,6 +72,10 @@ def hardware_yaml(device: HardwareSpec) -> str:
     ]
     if device.link_bandwidth is not None:
         lines.append(f"link_bandwidth: {device.link_bandwidth:.6g}")
+    if device.network_bandwidth is not None:
+        lines.append(f"network_bandwidth: {device.network_bandwidth:.6g}")
+    if device.node_devices is not None:
+        lines.append(f"node_devices: {device.node_devices}")
     return "\n".join(lines) + "\n"
 
 

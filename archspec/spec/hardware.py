@@ -10,7 +10,7 @@ from pydantic import Field, PlainValidator, WithJsonSchema
 
 from archspec.blocks.base import Fault
 from archspec.errors import ArchspecError, suggest
-from archspec.schema import Schema
+from archspec.schema import PositiveInt, Schema
 from archspec.units import BYTE_UNITS, parse_amount
 
 FOLDER = pathlib.Path(__file__).parents[1] / "specs" / "hardware"
@@ -88,6 +88,14 @@ class HardwareSpec(Schema):
         ByteRate | None,
         Field(description="Bytes per second to its peers in one node, in one direction."),
     ] = None
+    network_bandwidth: Annotated[
+        ByteRate | None,
+        Field(description="Bytes per second to devices of other nodes, in one direction."),
+    ] = None
+    node_devices: Annotated[
+        PositiveInt | None,
+        Field(description="Devices of one node, between which links run."),
+    ] = None
 
     def check(self) -> Iterator[Fault]:
         """Yield every rule that the values break together."""
@@ -121,9 +129,14 @@ def find_hardware(name: str) -> pathlib.Path:
     bundled = bundled_hardware()
     if name in bundled:
         return bundled[name]
-    path = pathlib.Path(name)
-    if path.suffix in (".yaml", ".yml") or len(path.parts) > 1:
-        return path
+    if is_path(name):
+        return pathlib.Path(name)
     raise ArchspecError(
         f"unknown device {name!r}; {suggest(name, bundled)}; a path names a document of your own"
     )
+
+
+def is_path(name: str) -> bool:
+    """Tell whether a device is named by the path of its document."""
+    path = pathlib.PurePath(name)
+    return path.suffix in (".yaml", ".yml") or len(path.parts) > 1

@@ -7,11 +7,12 @@ import pathlib
 from collections.abc import Sequence
 from typing import Literal, overload
 
-from archspec.errors import Path, SpecError, suggest
+from archspec.errors import ArchspecError, Path, SpecError, suggest
 from archspec.spec.compose import compose
 from archspec.spec.documents import DOCUMENTS
-from archspec.spec.hardware import HardwareSpec, find_hardware
+from archspec.spec.hardware import HardwareSpec, find_hardware, is_path
 from archspec.spec.model import ModelSpec
+from archspec.spec.plan import PlanSpec
 from archspec.spec.resolve import resolve_model
 from archspec.spec.resolve_search import resolve_search
 from archspec.spec.search import SearchDocument, SearchSpec
@@ -20,7 +21,7 @@ from archspec.spec.tree import Node, describe
 from archspec.spec.validate import Reporter
 
 AnyPath = str | os.PathLike[str]
-Spec = ModelSpec | TrainSpec | SearchSpec | HardwareSpec
+Spec = ModelSpec | PlanSpec | TrainSpec | SearchSpec | HardwareSpec
 
 
 def load_model(path: AnyPath, overrides: Sequence[str] = ()) -> ModelSpec:
@@ -37,6 +38,11 @@ def load_model(path: AnyPath, overrides: Sequence[str] = ()) -> ModelSpec:
         >>> spec = load_model("specs/models/tiny.yaml", ["blocks.ffn.hidden_dim=512"])
     """
     return resolve_model(read_document(path, "model", overrides))
+
+
+def load_plan(path: AnyPath, overrides: Sequence[str] = ()) -> PlanSpec:
+    """Load a plan document. Raises SpecError."""
+    return _resolve_plan(read_document(path, "plan", overrides))
 
 
 def load_train(path: AnyPath, overrides: Sequence[str] = ()) -> TrainSpec:
@@ -72,6 +78,8 @@ def load(path: AnyPath, overrides: Sequence[str] = ()) -> Spec:
 def resolve(root: Node) -> Spec:
     """Resolve a composed document of any kind. Raises SpecError."""
     kind = root.at(("kind",))
+    if kind is not None and kind.value == "plan":
+        return _resolve_plan(root)
     if kind is not None and kind.value == "train":
         return _resolve_train(root)
     if kind is not None and kind.value == "search":
@@ -123,6 +131,34 @@ def _resolve_train(root: Node) -> TrainSpec:
         reporter.report(fault.path, fault.message)
     reporter.raise_problems()
     return spec.located(_folder(root, ("data",)))
+
+
+def _resolve_plan(root: Node) -> PlanSpec:
+    reporter = Reporter(root)
+    fields = reporter.validate_fields(PlanSpec)
+    reporter.raise_problems()
+    spec = PlanSpec(**fields)
+    for fault in spec.check():
+        reporter.report(fault.path, fault.message)
+    folder = _folder(root, ("hardware",))
+    if spec.hardware is not None:
+        _check_device(spec.hardware, folder, reporter)
+    reporter.raise_problems()
+    return spec.located(folder)
+
+
+def _check_device(name: str, folder: pathlib.Path, reporter: Reporter) -> None:
+    file = folder / name
+    if is_path(name) and not file.is_file():
+        message = f"no such file: {file}; paths start from this document"
+        reporter.report(("hardware",), message)
+        return
+    try:
+        load_hardware(file if is_path(name) else name)
+    except SpecError as error:
+        reporter.problems.extend(error.problems)
+    except ArchspecError as error:
+        reporter.report(("hardware",), str(error))
 
 
 def _resolve_hardware(root: Node) -> HardwareSpec:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from archspec.blocks.base import Fault, ModelScope
+from archspec.blocks.base import CostContext, Fault, ModelScope
 from archspec.blocks.dense.config import DenseConfig, is_gated
-from archspec.blocks.layout import TP, AxisSizes, ParameterLayout, divides, linear, within
+from archspec.blocks.layout import TP, AxisSizes, ParameterLayout, RankCost, divides, linear, within
 
 
 def layout(config: DenseConfig, scope: ModelScope) -> dict[str, ParameterLayout]:
@@ -21,3 +21,9 @@ def layout(config: DenseConfig, scope: ModelScope) -> dict[str, ParameterLayout]
 def faults(config: DenseConfig, scope: ModelScope, sizes: AxisSizes) -> Iterator[Fault]:
     """Yield every rule that these axes break."""
     yield from divides(("hidden_dim",), "hidden_dim", config.hidden_dim, TP, sizes.get(TP, 1))
+
+
+def rank_cost(config: DenseConfig, context: CostContext, tp: int) -> RankCost:
+    """Price what one of ``tp`` ranks does: a block of a part of the width."""
+    part = config.model_copy(update={"hidden_dim": config.hidden_dim // tp})
+    return RankCost(cost=part.cost(context), kept_bytes=part.kept_bytes(context))

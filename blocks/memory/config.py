@@ -69,32 +69,36 @@ class ProductKeyConfig(BlockConfig):
                 "lower top_k or raise num_keys",
             )
 
-    def lookup_cost(self, table: PoolConfig, context: CostContext) -> Cost:
-        """Price one reader of ``table``, without the table's rows.
+    def heads_on_rank(self, tp: int) -> int:
+        """Return the heads that one of ``tp`` ranks looks up: all, if tp does not divide them."""
+        return self.num_heads // tp if self.num_heads % tp == 0 else self.num_heads
+
+    def lookup_cost(self, table: PoolConfig, context: CostContext, *, tp: int = 1) -> Cost:
+        """Price one reader of ``table``, without the table's rows, on one of ``tp`` ranks.
 
         Query net ``2 d m q``, scores ``2 m n q``, value sum ``2 m t v`` and for rank-1 experts
         their hidden units ``2 m t d``, swilu gate and output ``2 d v`` each; selection, softmax,
         gelu and norms count 0 FLOPs.
         """
-        d_model, heads, num_keys = context.scope.d_model, self.num_heads, table.num_keys
-        gated = self.gate != "none"
+        d_model, heads, num_keys = context.scope.d_model, self.heads_on_rank(tp), table.num_keys
+        gated, value_dim = self.gate != "none", table.value_dim // tp
         has_output = self.has_output(d_model=d_model, value_dim=table.value_dim)
         query = d_model * heads * self.key_dim
         codebooks = heads * num_keys * self.key_dim
-        projections = (gated + has_output) * d_model * table.value_dim
-        biases = heads * self.key_dim + gated * table.value_dim + has_output * d_model
+        projections = (gated + has_output) * d_model * value_dim
+        biases = heads * self.key_dim + gated * value_dim + has_output * d_model
         norms = self.key_dim * self.qk_norm  # one vector of key_dim / 2 for queries, one for keys
-        read = heads * self.top_k * table.row_dim(d_model)
+        read = self.num_heads * self.top_k * (table.row_dim(d_model) // tp)
         own = query + codebooks + projections + biases * self.bias + norms
         return Cost(
             num_params=own,
             num_active_params=own + read,
             flops_per_token=2 * (query + codebooks + read + projections),
             table_bytes_per_token=read * context.table_element_bytes,
-            activation_bytes_per_token=self._saved_bytes(table, context),
+            activation_bytes_per_token=self._saved_bytes(table, context, tp),
         )
 
-    def _saved_bytes(self, table: PoolConfig, context: CostContext) -> int:
+    def _saved_bytes(self, table: PoolConfig, context: CostContext, tp: int) -> int:
         """Count what autograd keeps per token.
 
         Input, queries, the summed value, and for the gate its input, silu of it and the product; a
@@ -104,16 +108,18 @@ class ProductKeyConfig(BlockConfig):
         weight.
         """
         picks = self.num_heads * self.top_k
-        queries = self.num_heads * self.key_dim
-        gated = self.gate != "none"
+        queries = self.heads_on_rank(tp) * self.key_dim
+        gated, value_dim = self.gate != "none", table.value_dim // tp
         has_output = self.has_output(d_model=context.scope.d_model, value_dim=table.value_dim)
         elements = (
             context.scope.d_model
             + queries * (3 if self.qk_norm else 1)
-            + table.value_dim * (4 * gated + (has_output and not gated))
+            + value_dim * (4 * gated + (has_output and not gated))
         )
         element = context.activation_element_bytes
-        in_fp32 = picks * (4 if self.expert == "rank1" else 1) + 2 * self.num_heads * self.qk_norm
+        in_fp32 = (
+            picks * (4 if self.expert == "rank1" else 1) + 2 * self.heads_on_rank(tp) * self.qk_norm
+        )
         return elements * element + in_fp32 * max(4, element) + 4 * picks
 
     def lookup_reads(
@@ -129,7 +135,7 @@ class ProductKeyConfig(BlockConfig):
         )
         return (read,)
 
-    def lookup_kept_bytes(self, table: PoolConfig, context: CostContext) -> int:
+    def lookup_kept_bytes(self, table: PoolConfig, context: CostContext, *, tp: int = 1) -> int:
         """Count queries, scores in fp32 and slots in int32, the summed value, gate and output.
 
         A slot that is an expert adds its hidden unit, in fp32.
@@ -137,7 +143,7 @@ class ProductKeyConfig(BlockConfig):
         d_model, element = context.scope.d_model, context.activation_element_bytes
         gated = self.gate != "none"
         has_output = self.has_output(d_model=d_model, value_dim=table.value_dim)
-        elements = self.num_heads * self.key_dim + table.value_dim * (1 + gated)
+        elements = self.heads_on_rank(tp) * self.key_dim + table.value_dim // tp * (1 + gated)
         elements += d_model * has_output
         in_fp32 = 2 if self.expert == "rank1" else 1
         picks = self.num_heads * self.top_k

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from archspec.blocks.base import Fault, ModelScope
-from archspec.blocks.layout import TP, AxisSizes, ParameterLayout, linear, vector, within
+from archspec.blocks.base import CostContext, Fault, ModelScope
+from archspec.blocks.layout import TP, AxisSizes, ParameterLayout, RankCost, linear, vector, within
 from archspec.blocks.memory.config import MemoryConfig, ProductKeyConfig
 from archspec.blocks.pool import sharding as pool
 from archspec.blocks.pool.config import PoolConfig
@@ -44,3 +44,20 @@ def lookup_layout(
     if config.has_output(d_model=d_model, value_dim=value_dim):
         found |= within("output", linear(d_model, value_dim, bias=bias, tp=1))
     return found
+
+
+def rank_cost(config: MemoryConfig, context: CostContext, tp: int) -> RankCost:
+    """Price what one of ``tp`` ranks does."""
+    found = lookup_rank_cost(config, config.table, context, tp)
+    rows = pool.rank_cost(config.table, context.scope.d_model, tp)
+    return RankCost(cost=found.cost + rows, kept_bytes=found.kept_bytes)
+
+
+def lookup_rank_cost(
+    config: ProductKeyConfig, table: PoolConfig, context: CostContext, tp: int
+) -> RankCost:
+    """Price one reader of ``table``, without the table's rows."""
+    return RankCost(
+        cost=config.lookup_cost(table, context, tp=tp),
+        kept_bytes=config.lookup_kept_bytes(table, context, tp=tp),
+    )

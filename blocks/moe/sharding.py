@@ -4,10 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from archspec.blocks.base import Fault, ModelScope
+from archspec.blocks.base import CostContext, Fault, ModelScope
 from archspec.blocks.dense import sharding as dense
 from archspec.blocks.dense.config import DenseConfig, is_gated
-from archspec.blocks.layout import EP, TP, AxisSizes, ParameterLayout, divides, linear, within
+from archspec.blocks.layout import (
+    EP,
+    TP,
+    AxisSizes,
+    ParameterLayout,
+    RankCost,
+    divides,
+    linear,
+    within,
+)
 from archspec.blocks.moe.config import MoeConfig
 
 
@@ -47,3 +56,17 @@ def faults(config: MoeConfig, scope: ModelScope, sizes: AxisSizes) -> Iterator[F
             f"ep <= num_experts must hold, but num_experts={config.num_experts} and ep={ep}; "
             "lower ep: a rank without an expert would only wait",
         )
+
+
+def rank_cost(config: MoeConfig, context: CostContext, tp: int) -> RankCost:
+    """Price what one of ``tp`` ranks does: the same choices, experts of a part of the width.
+
+    Under ep a rank runs other tokens through its experts, on average as many as its own would take.
+    """
+    shared = config.shared_hidden_dim
+    widths = {
+        "hidden_dim": config.hidden_dim // tp,
+        "shared_hidden_dim": None if shared is None else shared // tp,
+    }
+    part = config.model_copy(update=widths)
+    return RankCost(cost=part.cost(context), kept_bytes=part.kept_bytes(context))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from archspec.blocks.base import Fault, ModelScope
-from archspec.blocks.layout import AxisSizes, ParameterLayout, linear, vector, within
+from archspec.blocks.base import CostContext, Fault, ModelScope
+from archspec.blocks.layout import AxisSizes, ParameterLayout, RankCost, linear, vector, within
 from archspec.blocks.ngram.config import NgramConfig
 
 
@@ -24,3 +24,8 @@ def layout(config: NgramConfig, scope: ModelScope) -> dict[str, ParameterLayout]
 def faults(config: NgramConfig, scope: ModelScope, sizes: AxisSizes) -> Iterator[Fault]:
     """Yield every rule that these axes break: none."""
     yield from ()
+
+
+def rank_cost(config: NgramConfig, context: CostContext, tp: int) -> RankCost:
+    """Price what one of ``tp`` ranks does: all of it."""
+    return RankCost(cost=config.cost(context), kept_bytes=config.kept_bytes(context))

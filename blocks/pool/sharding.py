@@ -14,6 +14,7 @@ from archspec.blocks.layout import (
     divides,
 )
 from archspec.blocks.pool.config import PoolConfig
+from archspec.quantities import Cost
 
 _CUTS = {TP: 1, MEMORY_ROWS: 0, MEMORY_COLUMNS: 1}
 
@@ -51,3 +52,9 @@ def faults(config: PoolConfig, d_model: int, sizes: AxisSizes) -> Iterator[Fault
                 f"a table needs a column for every shard, but {name}={width}, tp={tp} and the "
                 f"columns have {columns} shards; shard by rows, or lower memory",
             )
+
+
+def rank_cost(config: PoolConfig, d_model: int, tp: int) -> Cost:
+    """Price the rows that tp leaves a rank, before a fold cuts them."""
+    rows = config.slots * (config.row_dim(d_model) // tp)
+    return Cost(num_params=rows, num_table_params=rows)

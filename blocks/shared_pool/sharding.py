@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from archspec.blocks.base import Fault, ModelScope
-from archspec.blocks.layout import AxisSizes, ParameterLayout
-from archspec.blocks.memory.sharding import lookup_layout
+from archspec.blocks.base import CostContext, Fault, ModelScope
+from archspec.blocks.layout import AxisSizes, ParameterLayout, RankCost
+from archspec.blocks.memory.sharding import lookup_layout, lookup_rank_cost
 from archspec.blocks.shared_pool.config import SharedPoolConfig
 
 
@@ -18,3 +18,8 @@ def layout(config: SharedPoolConfig, scope: ModelScope) -> dict[str, ParameterLa
 def faults(config: SharedPoolConfig, scope: ModelScope, sizes: AxisSizes) -> Iterator[Fault]:
     """Yield every rule that these axes break; those of the pool are reported at the pool."""
     yield from ()
+
+
+def rank_cost(config: SharedPoolConfig, context: CostContext, tp: int) -> RankCost:
+    """Price what one of ``tp`` ranks does."""
+    return lookup_rank_cost(config, context.scope.pools[config.pool], context, tp)

@@ -16,7 +16,7 @@ import pytest
 from archspec.cli import main
 
 GOLDEN = pathlib.Path(__file__).parent / "golden"
-KINDS = ("model", "train", "search", "hardware")
+KINDS = ("model", "plan", "train", "search", "hardware")
 
 
 @dataclass(frozen=True)

@@ -61,6 +61,10 @@ class AttentionConfig(Schema):
         """Yield every rule that the axes of a mesh break, as ``blocks.layout.Sharding`` does."""
         yield from ()
 
+    def on_rank(self, tp: int) -> Self:
+        """Return what one of ``tp`` ranks computes, if that breaks no rule: a part of the heads."""
+        return self
+
     @property
     def cache_shapes(self) -> Mapping[str, tuple[int, ...]]:
         """What the cache keeps of one token, each part by name with its shape."""

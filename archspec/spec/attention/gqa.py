@@ -215,6 +215,11 @@ class GqaConfig(AttentionConfig):
                 "qk_norm: head",
             )
 
+    def on_rank(self, tp: int) -> Self:
+        """Return what one of ``tp`` ranks computes: a part of the heads."""
+        heads, kv_heads, _ = self.shape
+        return self.model_copy(update={"num_heads": heads // tp, "num_kv_heads": kv_heads // tp})
+
     @property
     def cache_shapes(self) -> Mapping[str, tuple[int, ...]]:
         """Turned keys, and values."""

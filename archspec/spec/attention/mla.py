@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import Field
 
@@ -146,6 +146,10 @@ class MlaConfig(AttentionConfig):
     def sharding_faults(self, d_model: int, sizes: AxisSizes) -> Iterator[Fault]:
         """Yield every rule that the axes of a mesh break."""
         yield from divides(("num_heads",), "num_heads", self.num_heads, TP, sizes.get(TP, 1))
+
+    def on_rank(self, tp: int) -> Self:
+        """Return what one of ``tp`` ranks computes: a part of the heads, from whole latents."""
+        return self.model_copy(update={"num_heads": self.num_heads // tp})
 
     @property
     def cache_shapes(self) -> Mapping[str, tuple[int, ...]]:

@@ -17,12 +17,13 @@ import torch.distributed as dist
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 
 from archspec.errors import ArchspecError
+from archspec.spec.plan import AUTO, MeshSizes
 
 ROOT_AXES = ("dp_replicate", "dp_shard", "tp")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MeshSizes:
+class Ranks:
     """How many ranks stand along each axis; ``ep`` and ``memory`` are folds of ``dp_shard``."""
 
     dp_replicate: int = 1
@@ -68,7 +69,7 @@ class Meshes:
         root: (dp_replicate, dp_shard, tp).
     """
 
-    sizes: MeshSizes
+    sizes: Ranks
     root: DeviceMesh
     _views: dict[tuple[str, ...], DeviceMesh] = field(default_factory=dict)
 
@@ -163,7 +164,26 @@ class MemoryMesh:
         )
 
 
-def build_meshes(sizes: MeshSizes, device: str) -> Meshes:
+def count_ranks(mesh: MeshSizes, world_size: int) -> Ranks:
+    """Fill in the axis that a plan leaves open.
+
+    Raises:
+        ArchspecError: The world size is no multiple of the other axes.
+    """
+    sizes = mesh.model_dump()
+    known = math.prod(sizes[axis] for axis in ROOT_AXES if sizes[axis] != AUTO)
+    for axis in ROOT_AXES:
+        if sizes[axis] == AUTO:
+            if world_size % known:
+                raise ArchspecError(
+                    f"the other axes of the mesh must divide the number of ranks for {axis}: auto, "
+                    f"but they make {known} and there are {world_size} ranks"
+                )
+            sizes[axis] = world_size // known
+    return Ranks(**sizes)
+
+
+def build_meshes(sizes: Ranks, device: str) -> Meshes:
     """Lay the ranks of the default process group out.
 
     Args:

@@ -17,6 +17,23 @@ from torch import Tensor
 _ops = torch.ops._c10d_functional
 
 
+class _ScaleGradient(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, factor: float) -> Tensor:
+        ctx.factor = factor
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        return grads[0] * ctx.factor, None
+
+
+def scale_gradient(x: Tensor, factor: float) -> Tensor:
+    """Return the same value, whose gradient is multiplied by ``factor`` on its way back."""
+    result: Tensor = _ScaleGradient.apply(x, factor)  # type: ignore[no-untyped-call]
+    return result
+
+
 def all_reduce(x: Tensor, group: dist.ProcessGroup, op: str = "sum") -> Tensor:
     """Sum (or take the maximum) over the group; without a gradient."""
     if group.size() == 1:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from archspec.blocks.layout import chunk
 from archspec.blocks.moe.module import RunRows, invert
-from archspec.compiler.collectives import exchange
+from archspec.compiler.collectives import exchange, scale_gradient
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +33,20 @@ class ExpertExchange:
         experts = torch.arange(received.shape[1], device=rows.device).repeat(received.shape[0])
         owner = experts.repeat_interleave(received.flatten())  # own expert of each arrived row
         order = torch.argsort(owner, stable=True)
-        outputs = run(arrived.index_select(0, order), received.sum(0))
+        outputs = self._run(run, arrived.index_select(0, order), received.sum(0))
         back = outputs.index_select(0, invert(order))
         return exchange(back, in_splits, out_splits, self.group)
+
+    def _run(self, run: RunRows, rows: Tensor, counts: Tensor) -> Tensor:
+        """Run rows through own experts, whose gradients become means over the ranks of the group.
+
+        FSDP takes the mean over the other data-parallel ranks only. Its own divisor is no way out:
+        for a group of one rank torch 2.13 divides by it twice.
+        """
+        if len(counts) == 0:
+            return rows  # of which there are none
+        ranks = self.group.size()
+        return scale_gradient(run(scale_gradient(rows, ranks), counts), 1 / ranks)
 
     def _by_rank(self, counts: Tensor) -> Tensor:
         """Cut counts by the rank that owns the experts, [ranks, most experts of one]."""

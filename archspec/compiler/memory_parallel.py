@@ -1,10 +1,10 @@
 """Look-ups into a table that several ranks hold, each with tokens of its own.
 
-The table stays where it is; slots and weights travel to it, and sums of rows come back. With m ranks
-in the fold and T tokens each, a rank sums its part of the rows for all m * T tokens. Where columns
-are shared out, an all-to-all brings [T, width] home; where rows are, a rank skips those of others
-and a reduce-scatter adds up what the ranks found. What goes over the wire depends on tokens, picks
-and width, never on the number of slots.
+The table stays where it is; slots and weights travel to it, and sums of rows come back. With m
+ranks in the fold and T tokens each, a rank sums its part of the rows for all m * T tokens. Where
+columns are shared out, an all-to-all brings [T, width] home; where rows are, a rank gives those of
+others no weight and a reduce-scatter adds up what the ranks found. What goes over the wire depends
+on tokens, picks and width, never on the number of slots.
 """
 
 from __future__ import annotations

@@ -11,7 +11,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 
 import torch.distributed as dist
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
@@ -87,7 +86,7 @@ class Meshes:
     def _replicas(self) -> bool:
         return self.sizes.dp_replicate > 1
 
-    @cached_property
+    @property
     def _experts(self) -> DeviceMesh:
         outer = self.sizes.dp_shard // self.sizes.ep
         return self._unfold((outer, self.sizes.ep), ("ep_outer", "ep"))
@@ -106,25 +105,27 @@ class Meshes:
 
     def memory(self, rows: int, columns: int) -> MemoryMesh:
         """Return the view in which a fold of ``rows * columns`` ranks holds a table."""
-        key = ("memory", str(rows), str(columns))
-        if key not in self._views:
-            outer = self.sizes.dp_shard // (rows * columns)
-            names = tuple(
-                f"memory_{part}_{rows}x{columns}" for part in ("outer", "rows", "columns")
-            )
-            self._views[key] = self._unfold((outer, rows, columns), names)
-        return MemoryMesh(self._views[key], rows=rows, columns=columns)
+        outer = self.sizes.dp_shard // (rows * columns)
+        names = tuple(f"memory_{part}_{rows}x{columns}" for part in ("outer", "rows", "columns"))
+        return MemoryMesh(self._unfold((outer, rows, columns), names), rows=rows, columns=columns)
 
-    @cached_property
+    @property
     def data_group(self) -> dist.ProcessGroup:
         """All ranks that see different tokens."""
         if not self._replicas:
             return self.root["dp_shard"].get_group()
-        return self.data._flatten("data").get_group()
+        key = ("data",)
+        if key not in self._views:
+            self._views[key] = self.data._flatten("data")
+        return self._views[key].get_group()
 
     def _unfold(self, sizes: Sequence[int], names: Sequence[str]) -> DeviceMesh:
         assert math.prod(sizes) == self.sizes.dp_shard, "a fold divides its axis"
-        return self.root._unflatten("dp_shard", tuple(sizes), tuple(names))
+        # A dict, not functools.cached_property, whose lock ranks in threads would wait for.
+        key = tuple(names)
+        if key not in self._views:
+            self._views[key] = self.root._unflatten("dp_shard", tuple(sizes), key)
+        return self._views[key]
 
 
 @dataclass(frozen=True, slots=True)

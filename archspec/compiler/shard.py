@@ -1,8 +1,8 @@
 """A model on the meta device, laid over the ranks of a plan.
 
-In order: parameters that tp, ep or memory cut become DTensors of their local shape; modules are told
-who shares their work; FSDP cuts what is left over the data-parallel ranks, layer by layer, small
-tables as units of their own. Nothing has memory yet.
+In order: parameters that tp, ep or memory cut become DTensors of their local shape; modules are
+told who shares their work; FSDP cuts what is left over the data-parallel ranks, layer by layer,
+small tables as units of their own. Nothing has memory yet.
 """
 
 from __future__ import annotations
@@ -265,8 +265,6 @@ def _apply_fsdp(layout: Layout) -> None:
         for module in layer.modules():
             if isinstance(module, Experts) and meshes.sizes.ep > 1:
                 shard(module, meshes.expert_data, policy)
-                assert isinstance(module, FSDPModule), "fully_shard makes it one"
-                module.set_gradient_divide_factor(float(meshes.sizes.data_parallel))
         shard(layer, meshes.data, policy)
     shard(model, meshes.data, policy)
     register_fsdp_forward_method(model, "nll")
@@ -288,7 +286,7 @@ def _fsdp_placement(parameter: Tensor, ranks: int) -> Shard:
     if isinstance(parameter, DTensor):
         shape = tuple(parameter._local_tensor.shape)
         taken = {place.dim for place in parameter.placements if isinstance(place, Shard)}
-    return Shard(fsdp_dim(shape, ranks, taken))
+    return Shard(fsdp_dim(shape, ranks, taken) if shape[0] else 0)
 
 
 def _policy(precision: Precision) -> MixedPrecisionPolicy:

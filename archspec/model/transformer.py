@@ -89,7 +89,7 @@ class Transformer(Part):
         """
         x = self._stream(token_ids, context).flatten(0, 1)
         nll = self.vocabulary.nll(x, self._head_weight, targets.flatten())
-        return nll.view(targets.shape)
+        return nll.view(targets.shape).clone()  # FSDP hooks into what is returned: no view
 
     @property
     def _head_weight(self) -> Tensor:

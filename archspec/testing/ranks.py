@@ -11,6 +11,7 @@ import os
 import socket
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -65,8 +66,9 @@ def run_on_threads(
         ]
         for thread in threads:
             thread.start()
+        deadline = time.monotonic() + timeout
         for rank, thread in enumerate(threads):
-            thread.join(timeout)
+            thread.join(max(0.0, deadline - time.monotonic()))
             if thread.is_alive():
                 faults.setdefault(rank, f"no end after {timeout} s, at\n{_stack_of(thread)}")
                 stop_all(TimeoutError())

@@ -8,7 +8,7 @@ ranks: how it is laid over devices is data beside it, applied to the finished mo
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -53,6 +53,11 @@ class Cache(Protocol):
     length: int
 
 
+def _alone(counts: Tensor) -> Tensor:
+    """Leave counts as they are, where one process has the whole batch."""
+    return counts
+
+
 @dataclass(slots=True, kw_only=True, eq=False)
 class ForwardContext:
     """What travels through one forward pass beside the activations.
@@ -69,6 +74,7 @@ class ForwardContext:
         cache: Earlier tokens, whose place ``token_ids`` continue; None outside of inference.
         losses: Auxiliary losses by name, one tensor per block that has one, without coefficient.
         usage: Counts the use of experts and slots, if given.
+        sum_over_batch: Adds up counts over the processes that share a batch; one by default.
     """
 
     token_ids: Tensor
@@ -78,6 +84,7 @@ class ForwardContext:
     cache: Cache | None = None
     losses: dict[str, list[Tensor]] = field(default_factory=dict)
     usage: UsageRecorder | None = None
+    sum_over_batch: Callable[[Tensor], Tensor] = _alone
 
     def add_loss(self, name: str, value: Tensor) -> None:
         """Hand an auxiliary loss to whoever trains; its coefficient is theirs."""

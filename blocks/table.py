@@ -3,14 +3,73 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
 
 from torch import Tensor, nn
 
-from archspec.blocks.part import Part
+from archspec.blocks.part import Part, local
 from archspec.errors import ArchspecError
 from archspec.kernels.collected_bag import collected_bag, collected_gather_dot
 from archspec.kernels.embedding_bag import embedding_bag, gather_dot
 from archspec.kernels.row_gradient import RowGradient
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """A parameter of a table as look-ups meet it: what this process holds, and its gradient.
+
+    Attributes:
+        parameter: [slots, width], of the whole table wherever it is laid.
+        gradient: Where look-ups are collected; None if the gradient is dense.
+    """
+
+    parameter: Tensor
+    gradient: RowGradient | None
+
+    @property
+    def held(self) -> Tensor:
+        """The rows, or columns of them, that this process holds."""
+        return local(self.parameter)
+
+    def bag(self, indices: Tensor, weights: Tensor) -> Tensor:
+        """Sum weighted rows held here, [tokens, held width]; see ``embedding_bag``."""
+        if self.gradient is None:
+            return embedding_bag(indices, weights, self.held)
+        return collected_bag(indices, weights, self.held, self.gradient)
+
+    def dots(self, indices: Tensor, x: Tensor) -> Tensor:
+        """Dot rows held here with their token's vector, [tokens, picks]; see ``gather_dot``."""
+        if self.gradient is not None:
+            return collected_gather_dot(indices, x, self.held, self.gradient)
+        result: Tensor = gather_dot(indices, x, self.held)
+        return result
+
+
+class Lookup(Protocol):
+    """How look-ups meet the rows: in one process, or wherever a table is laid over several."""
+
+    def sum_rows(self, slots: Tensor, weights: Tensor, rows: Rows) -> Tensor:
+        """Sum each token's weighted rows, [tokens, width], as ``embedding_bag`` does.
+
+        Where columns are shared out among processes that see the same tokens, this process gets
+        its own.
+        """
+
+    def dot_rows(self, slots: Tensor, tokens: Tensor, rows: Rows) -> Tensor:
+        """Dot each token, [tokens, width], with its rows, [tokens, picks], as ``gather_dot``."""
+
+
+class LocalLookup:
+    """Look-ups into rows that this process holds."""
+
+    def sum_rows(self, slots: Tensor, weights: Tensor, rows: Rows) -> Tensor:
+        """See :class:`Lookup`."""
+        return rows.bag(slots, weights)
+
+    def dot_rows(self, slots: Tensor, tokens: Tensor, rows: Rows) -> Tensor:
+        """See :class:`Lookup`."""
+        return rows.dots(slots, tokens)
 
 
 class Table(Part):
@@ -18,7 +77,7 @@ class Table(Part):
 
     Who trains finds them by this class: they have an optimizer and settings of their own. Their
     gradients are dense, in ``.grad``, or with :meth:`collect_rows` the look-ups that made them.
-    Subclasses read their parameters through :meth:`_bag` and :meth:`_dots` only.
+    Subclasses read their parameters through :meth:`rows` only.
     """
 
     def __init__(self) -> None:
@@ -45,7 +104,7 @@ class Table(Part):
             self._row_gradients = {}
             return
         for name, parameter in self.named_parameters(recurse=False):
-            slots, width = parameter.shape
+            slots, width = local(parameter).shape
             self._row_gradients.setdefault(name, RowGradient(slots=slots, width=width))
 
     def _require_settled(self) -> None:
@@ -62,22 +121,9 @@ class Table(Part):
                     "decays rows lazily; call its settle_decay(release=True) first"
                 )
 
-    def _bag(self, name: str, indices: Tensor, weights: Tensor) -> Tensor:
-        """Sum weighted rows of a parameter, [tokens, width]; see ``embedding_bag``."""
-        table: Tensor = getattr(self, name)
-        gradient = self._row_gradients.get(name)
-        if gradient is None:
-            return embedding_bag(indices, weights, table)
-        return collected_bag(indices, weights, table, gradient)
-
-    def _dots(self, name: str, indices: Tensor, x: Tensor) -> Tensor:
-        """Dot rows of a parameter with their token's vector, [tokens, picks]: ``gather_dot``."""
-        table: Tensor = getattr(self, name)
-        gradient = self._row_gradients.get(name)
-        if gradient is None:
-            dots: Tensor = gather_dot(indices, x, table)
-            return dots
-        return collected_gather_dot(indices, x, table, gradient)
+    def rows(self, name: str) -> Rows:
+        """Return a parameter as look-ups meet it."""
+        return Rows(self.get_parameter(name), self._row_gradients.get(name))
 
 
 def row_gradients(model: nn.Module) -> dict[nn.Parameter, RowGradient]:

@@ -9,15 +9,18 @@ fp32 and rounded to the parameter's dtype.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import math
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from archspec.blocks.part import Part
+from archspec.compiler.boxes import Box, held, local_box
 from archspec.errors import ArchspecError
-from archspec.initialisers import Constant, Initialiser
+from archspec.initialisers import Constant, Initialiser, Normal
 
 # Rows of one generator. A block is always drawn in full, so that a row does not depend on how many
 # follow it: small enough that little is drawn in vain, large enough that seeding costs nothing.
@@ -48,11 +51,68 @@ def find_initialisers(model: nn.Module) -> dict[str, Initialiser]:
 
 
 def initialise(model: nn.Module, *, seed: int) -> None:
-    """Fill every parameter of a model in place."""
+    """Fill every parameter of a model in place, of one laid over a mesh what this rank holds."""
     initialisers = find_initialisers(model)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
-            fill_rows(as_rows(parameter), name, initialisers[name], seed=seed)
+            fill_box(
+                held(parameter),
+                name,
+                initialisers[name],
+                seed=seed,
+                shape=parameter.shape,
+                box=local_box(parameter),
+            )
+
+
+def fill_box(
+    target: Tensor,
+    name: str,
+    initialiser: Initialiser,
+    *,
+    seed: int,
+    shape: Sequence[int],
+    box: Box,
+) -> None:
+    """Fill a part of a parameter in place.
+
+    Args:
+        target: The part, as large as the box.
+        name: The parameter's name in the model.
+        initialiser: Its distribution.
+        seed: Seed of the model.
+        shape: All of the parameter.
+        box: Start and stop of the part along every dimension.
+    """
+    if isinstance(initialiser, Constant):
+        target.fill_(initialiser.value)
+        return
+    if target.numel() == 0:
+        return
+    rows = as_rows(target)
+    columns = slice(*box[-1]) if len(shape) > 1 else slice(0, 1)
+    width = shape[-1] if len(shape) > 1 else 1
+    filled, source = 0, _Source(name, seed, width)
+    for start, stop in row_runs(shape, box):
+        part = rows[filled : filled + stop - start]
+        _fill_run(part, initialiser, source, start=start, columns=columns)
+        filled += stop - start
+
+
+def row_runs(shape: Sequence[int], box: Box) -> Iterator[tuple[int, int]]:
+    """Yield the runs of neighbouring rows that a part of a parameter consists of, ascending."""
+    lead = max(1, len(shape) - 1)  # a vector has rows of one element
+    whole = lead - 1  # from the axis after this one on, the part has all of the parameter
+    while whole > 0 and box[whole] == (0, shape[whole]):
+        whole -= 1
+    size = math.prod(shape[whole + 1 : lead])  # rows of one index of axis `whole`
+    begin, end = box[whole]
+    for index in itertools.product(*(range(*box[axis]) for axis in range(whole))):
+        offset = 0
+        for axis, place in enumerate(index):
+            offset = offset * shape[axis] + place
+        offset *= shape[whole]
+        yield (offset + begin) * size, (offset + end) * size
 
 
 def as_rows(parameter: Tensor) -> Tensor:
@@ -75,13 +135,34 @@ def fill_rows(
     if isinstance(initialiser, Constant):
         target.fill_(initialiser.value)
         return
-    count, width = target.shape
-    stop = start + count
+    source = _Source(name, seed, target.shape[1])
+    _fill_run(target, initialiser, source, start=start, columns=slice(None))
+
+
+class _Source:
+    """Draws blocks of a parameter's rows; keeps the last, which short runs share."""
+
+    def __init__(self, name: str, seed: int, width: int) -> None:
+        self._name, self._seed, self._width = name, seed, width
+        self._last: tuple[int, Tensor] | None = None
+
+    def block(self, index: int) -> Tensor:
+        """Return standard normal rows, [BLOCK_ROWS, width] in fp32."""
+        if self._last is None or self._last[0] != index:
+            self._last = index, _draw(self._name, self._seed, index, self._width)
+        return self._last[1]
+
+
+def _fill_run(
+    target: Tensor, initialiser: Normal, source: _Source, *, start: int, columns: slice
+) -> None:
+    """Fill neighbouring rows, [count, width of the columns], from row ``start`` on."""
+    stop = start + target.shape[0]
     for block in range(start // BLOCK_ROWS, math.ceil(stop / BLOCK_ROWS)):
         first = block * BLOCK_ROWS
         begin, end = max(start, first), min(stop, first + BLOCK_ROWS)
-        drawn = _draw(name, seed, block, width)[begin - first : end - first]
-        target[begin - start : end - start] = drawn.mul_(initialiser.std)
+        drawn = source.block(block)[begin - first : end - first, columns]
+        target[begin - start : end - start] = drawn * initialiser.std
 
 
 def _draw(name: str, seed: int, block: int, width: int) -> Tensor:

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from archspec.blocks.part import Part
+from archspec.blocks.part import Part, local
 from archspec.initialisers import Constant, Initialiser
 
 
@@ -26,4 +26,4 @@ class RMSNorm(Part):
 
     def forward(self, x: Tensor) -> Tensor:
         """Norm the last axis."""
-        return F.rms_norm(x, self.weight.shape, self.weight, self.eps)
+        return F.rms_norm(x, self.weight.shape, local(self.weight), self.eps)

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from archspec.blocks.module import BuildContext, ForwardContext
@@ -17,6 +16,7 @@ from archspec.initialisers import Initialiser, fan_in_normal
 from archspec.model.cache import KVCache, LayerCache
 from archspec.model.layer import Layer
 from archspec.model.norm import RMSNorm
+from archspec.model.vocabulary import LocalVocabulary, Vocabulary
 from archspec.spec.model import ModelSpec
 
 
@@ -24,11 +24,18 @@ class Transformer(Part):
     """A decoder-only language model: embedding, layers, norm, head.
 
     The pools live at ``pools.<name>`` and nowhere else; layers that read one refer to it.
+
+    Attributes:
+        vocabulary: How tokens meet embedding and head; whoever lays these over processes replaces
+            it.
+        sum_over_batch: What a context gets that has none of its own, likewise.
     """
 
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__()
         self.spec = spec
+        self.vocabulary: Vocabulary = LocalVocabulary()
+        self.sum_over_batch: Callable[[Tensor], Tensor] | None = None
         self.embedding = nn.Embedding(spec.vocab_size, spec.d_model)
         self.pools = nn.Module()
         pools = {name: Pool(config, d_model=spec.d_model) for name, config in spec.pools.items()}
@@ -59,18 +66,53 @@ class Transformer(Part):
         Raises:
             ArchspecError: The context's cache has no room, or cannot be used as asked.
         """
+        x = self._stream(token_ids, context)
+        return self.vocabulary.logits(x, self._head_weight)
+
+    def nll(
+        self, token_ids: Tensor, targets: Tensor, context: ForwardContext | None = None
+    ) -> Tensor:
+        """Return each target's negative log-likelihood in nats.
+
+        Where the vocabulary is cut, no process ever has all logits.
+
+        Args:
+            token_ids: [batch, seq].
+            targets: [batch, seq], the token after each.
+            context: As for ``forward``.
+
+        Returns:
+            [batch, seq], at least in fp32.
+
+        Raises:
+            ArchspecError: As ``forward`` does.
+        """
+        x = self._stream(token_ids, context).flatten(0, 1)
+        nll = self.vocabulary.nll(x, self._head_weight, targets.flatten())
+        return nll.view(targets.shape).clone()  # FSDP hooks into what is returned: no view
+
+    @property
+    def _head_weight(self) -> Tensor:
+        """[vocab_size, d_model]."""
+        head = self.embedding if self.head is None else self.head
+        return head.weight
+
+    def _stream(self, token_ids: Tensor, context: ForwardContext | None) -> Tensor:
+        """Return what the head reads, [batch, seq, d_model]."""
         if context is None:
             context = ForwardContext(token_ids=token_ids)
+        if self.sum_over_batch is not None:
+            context = dataclasses.replace(context, sum_over_batch=self.sum_over_batch)
         caches: Sequence[LayerCache | None] = [None] * len(self.layers)
         if context.cache is not None:
             assert isinstance(context.cache, KVCache), "attention needs its keys and values"
             caches = context.cache.layers
             context = _continued(context, context.cache, token_ids)
-        x = self.embedding(token_ids)  # [batch, seq, d_model]
+        x = self.vocabulary.embed(token_ids, self.embedding.weight)  # [batch, seq, d_model]
         for layer, cache in zip(self.layers, caches, strict=True):
             x = layer(x, context, cache)
-        head = self.embedding if self.head is None else self.head
-        return F.linear(self.norm(x), head.weight)
+        normed: Tensor = self.norm(x)
+        return normed
 
 
 def _continued(context: ForwardContext, cache: KVCache, token_ids: Tensor) -> ForwardContext:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from archspec.blocks.memory.config import MemoryConfig, ProductKeyConfig
 from archspec.blocks.module import Block, BuildContext, ForwardContext
-from archspec.blocks.part import select_present
+from archspec.blocks.part import local, select_present
 from archspec.blocks.pool.config import PoolConfig
 from archspec.blocks.pool.module import Pool
 from archspec.initialisers import Constant, Initialiser, fan_in_normal
@@ -62,7 +62,7 @@ class ProductKeyLookup(Block):
     def forward(self, x: Tensor, context: ForwardContext) -> Tensor:
         """See :class:`Block`."""
         tokens = x.flatten(0, 1)  # [tokens, d_model]
-        scores, slots = self._select(tokens)  # [tokens, num_heads, top_k]
+        scores, slots = self.select(tokens)  # [tokens, num_heads, top_k]
         weights = torch.softmax(scores, dim=-1)
         if context.usage is not None:
             context.usage.record(self.pool, slots, self.pool.slots)
@@ -72,18 +72,25 @@ class ProductKeyLookup(Block):
             value = value * F.silu(self.gate(tokens))
         if self.output is not None:
             value = self.output(value)
-        result: Tensor = value.view_as(x)
+        result: Tensor = value.view(*x.shape[:2], -1)
         return result
 
-    def _select(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        """Find the best slots of every head."""
-        heads, half_dim = self.config.num_heads, self.config.key_dim // 2
-        queries = self.query(tokens).view(-1, heads, 2, half_dim)
-        codebooks: Tensor = self.codebooks
+    def select(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """Find the best slots of every head.
+
+        Args:
+            tokens: [tokens, d_model].
+
+        Returns:
+            Scores and slots, [tokens, num_heads, top_k].
+        """
+        half_dim = self.config.key_dim // 2
+        codebooks = local(self.codebooks)  # [2, heads, num_keys, half_dim]
+        queries = self.query(tokens).view(-1, codebooks.shape[1], 2, half_dim)
         if self.query_norm is not None:
-            queries = F.rms_norm(queries, (half_dim,), self.query_norm, self._norm_eps)
+            queries = F.rms_norm(queries, (half_dim,), local(self.query_norm), self._norm_eps)
         if self.key_norm is not None:
-            codebooks = F.rms_norm(codebooks, (half_dim,), self.key_norm, self._norm_eps)
+            codebooks = F.rms_norm(codebooks, (half_dim,), local(self.key_norm), self._norm_eps)
         return product_key_topk(queries, codebooks, self.config.top_k)
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -17,13 +18,33 @@ from archspec.blocks.moe.routing import (
     count_choices,
     load_balance_loss,
 )
-from archspec.blocks.part import Part, select_present
+from archspec.blocks.part import Part, local, select_present
 from archspec.initialisers import Constant, Initialiser, fan_in_normal
 from archspec.kernels.grouped_matmul import grouped_matmul
 
+RunRows = Callable[[Tensor, Tensor], Tensor]
+
+
+class Exchange(Protocol):
+    """How rows meet their experts: in one process, or wherever experts are laid over several."""
+
+    def __call__(self, run: RunRows, rows: Tensor, counts: Tensor) -> Tensor:
+        """Return what the experts make of the rows, in the order of the rows.
+
+        Args:
+            run: Runs rows, sorted by expert, through the experts that this process holds, of each
+                of which it gets the count.
+            rows: [total, d_model], sorted by expert.
+            counts: [num_experts], int64 rows of each expert.
+        """
+
 
 class Experts(Part):
-    """The routed experts' weights; rows come sorted by expert."""
+    """The routed experts.
+
+    Attributes:
+        exchange: How rows meet them; whoever lays experts over processes replaces it.
+    """
 
     def __init__(self, config: MoeConfig, build: BuildContext) -> None:
         super().__init__()
@@ -34,6 +55,7 @@ class Experts(Part):
         self.up = nn.Parameter(torch.empty(experts, d_model, hidden_dim))
         self.down = nn.Parameter(torch.empty(experts, hidden_dim, d_model))
         self._residual_gain = build.residual_gain
+        self.exchange: Exchange = _stay
 
     def initialisers(self) -> Mapping[str, Initialiser]:
         """Start every expert as a dense block starts."""
@@ -42,20 +64,55 @@ class Experts(Part):
         outer = fan_in_normal(hidden_dim, gain=self._residual_gain)
         return select_present({"gate": inner, "up": inner, "down": outer}, self)
 
-    def forward(self, rows: Tensor, counts: Tensor) -> Tensor:
+    def forward(self, tokens: Tensor, weights: Tensor, chosen: Tensor, counts: Tensor) -> Tensor:
+        """Run every token through its experts and sum what they say.
+
+        The (token, choice) pairs are sorted by expert, the rows first copied and then permuted, in
+        both directions: no two rows ever add into one place, so results do not depend on the order
+        of atomics.
+
+        Args:
+            tokens: [tokens, d_model].
+            weights: [tokens, top_k].
+            chosen: [tokens, top_k] experts.
+            counts: [num_experts], int64 choices of each expert.
+
+        Returns:
+            [tokens, d_model].
+        """
+        count, top_k = chosen.shape
+        order = torch.argsort(chosen.flatten(), stable=True)  # [tokens * top_k], pair of each row
+        copies = tokens[:, None].expand(-1, top_k, -1).reshape(count * top_k, -1)
+        outputs = self.exchange(self.run_rows, copies.index_select(0, order), counts)
+        weighted = outputs * weights.flatten().index_select(0, order)[:, None]
+        back = weighted.index_select(0, invert(order)).view(count, top_k, -1)
+        return back.sum(1)
+
+    def run_rows(self, rows: Tensor, counts: Tensor) -> Tensor:
         """Run each row through its expert.
 
         Args:
             rows: [total, d_model], sorted by expert.
-            counts: [num_experts], int64 rows of each expert.
+            counts: int64 rows of each expert that this process holds.
 
         Returns:
             [total, d_model].
         """
         ends = counts.cumsum(0).to(torch.int32)
-        gate = None if self.gate is None else grouped_matmul(rows, self.gate, ends)
-        inner = activate(grouped_matmul(rows, self.up, ends), gate, self.activation)
-        return grouped_matmul(inner, self.down, ends)
+        gate = None if self.gate is None else grouped_matmul(rows, local(self.gate), ends)
+        inner = activate(grouped_matmul(rows, local(self.up), ends), gate, self.activation)
+        return grouped_matmul(inner, local(self.down), ends)
+
+
+def invert(order: Tensor) -> Tensor:
+    """Return the inverse of a permutation, [n]."""
+    places = torch.arange(order.numel(), device=order.device)
+    return torch.empty_like(order).scatter_(0, order, places)
+
+
+def _stay(run: RunRows, rows: Tensor, counts: Tensor) -> Tensor:
+    """Run rows where they are: this process holds all experts."""
+    return run(rows, counts)
 
 
 class MoeBlock(Block):
@@ -102,11 +159,12 @@ class MoeBlock(Block):
         scores = self._scores(tokens)
         chosen = choose_experts(scores, self.routing_bias, self.config)  # [tokens, top_k]
         counts = count_choices(chosen, self.config.num_experts)
-        context.add_loss("load_balance", load_balance_loss(scores, counts))
+        loads = context.sum_over_batch(counts)
+        context.add_loss("load_balance", load_balance_loss(scores, loads))
         if context.usage is not None:
             context.usage.record(self.experts, chosen, self.config.num_experts)
         weights = self._weights(scores, chosen).to(x.dtype)
-        result = self._run_experts(tokens, weights, chosen, counts).view_as(x)
+        result = self.experts(tokens, weights, chosen, counts).view_as(x)
         return result if self.shared is None else result + self._run_shared(self.shared, x, context)
 
     def _scores(self, tokens: Tensor) -> Tensor:
@@ -130,22 +188,3 @@ class MoeBlock(Block):
         if self.shared_gate is None:
             return result
         return torch.sigmoid(self.shared_gate(x)) * result
-
-    def _run_experts(
-        self, tokens: Tensor, weights: Tensor, chosen: Tensor, counts: Tensor
-    ) -> Tensor:
-        """Sort the (token, choice) pairs by expert, run them, and sum each token's results.
-
-        The rows are copied first and then permuted, in both directions: no two rows ever add into
-        one place, so results do not depend on the order of atomics.
-        """
-        count, top_k = chosen.shape
-        order = torch.argsort(chosen.flatten(), stable=True)  # [tokens * top_k], pair of each row
-        places = torch.empty_like(order).scatter_(
-            0, order, torch.arange(order.numel(), device=order.device)
-        )
-        copies = tokens[:, None].expand(-1, top_k, -1).reshape(count * top_k, -1)
-        outputs = self.experts(copies.index_select(0, order), counts)
-        weighted = outputs * weights.flatten().index_select(0, order)[:, None]
-        back: Tensor = weighted.index_select(0, places).view(count, top_k, -1)
-        return back.sum(1)

@@ -36,7 +36,7 @@ class NgramTable(Table):
         if not self.row_gradients:
             return F.embedding(rows, self.weight)
         each = rows.reshape(-1, 1)  # bags of one row
-        found = self._bag("weight", each, self.weight.new_ones(each.shape))
+        found = self.rows("weight").bag(each, self.weight.new_ones(each.shape))
         return found.view(*rows.shape, -1)
 
 

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from archspec.blocks.pool.config import PoolConfig
-from archspec.blocks.table import Table
+from archspec.blocks.table import LocalLookup, Lookup, Table
 from archspec.initialisers import Initialiser, fan_in_normal
 
 
@@ -17,11 +17,15 @@ class Pool(Table):
     """The rows; readers call it, so that hooks on the module (sharding) see every look-up.
 
     The two rows of a rank-1 expert are two parameters: each op then reads one contiguous table.
+
+    Attributes:
+        lookup: How readers meet the rows; whoever lays the table over processes replaces it.
     """
 
     def __init__(self, config: PoolConfig, *, d_model: int) -> None:
         super().__init__()
         rank1 = config.expert == "rank1"
+        self.lookup: Lookup = LocalLookup()
         self.weight = nn.Parameter(torch.empty(config.slots, config.value_dim))
         self.down = nn.Parameter(torch.empty(config.slots, d_model)) if rank1 else None
 
@@ -54,6 +58,7 @@ class Pool(Table):
             [tokens, value_dim] in the table's dtype.
         """
         if self.down is not None:
-            hidden = self._dots("down", slots, tokens.to(self.down.dtype))  # [tokens, picks]
+            tokens = tokens.to(self.down.dtype)
+            hidden = self.lookup.dot_rows(slots, tokens, self.rows("down"))  # [tokens, picks]
             weights = weights * F.gelu(hidden)
-        return self._bag("weight", slots, weights)
+        return self.lookup.sum_rows(slots, weights, self.rows("weight"))

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from archspec.blocks.module import BuildContext, ForwardContext
-from archspec.blocks.part import select_present
+from archspec.blocks.part import local, select_present
 from archspec.initialisers import Initialiser, fan_in_normal
 from archspec.model.attention.base import Attention, attend, rotation
 from archspec.model.attention.visible import Visible, visible_in_sequence
@@ -86,7 +86,7 @@ class MlaAttention(Attention):
         config = self.config
         if self.query_down is not None and self.query_norm is not None:
             x = self.query_norm(self.query_down(x))
-        query = self.query(x).unflatten(-1, (config.num_heads, config.query_dim))
+        query = self.query(x).unflatten(-1, (-1, config.query_dim))
         nope, rope = query.split((config.nope_head_dim, config.rope_head_dim), -1)
         return nope, rotate(rope, cos, sin)
 
@@ -95,9 +95,9 @@ class MlaAttention(Attention):
     ) -> Tensor:
         """Attend with the keys and values of every head."""
         config = self.config
-        made = self.key_value(latent).unflatten(-1, (config.num_heads, -1))
-        key, value = made.split((config.nope_head_dim, config.value_head_dim), -1)
-        turned = shared[:, :, None].expand(-1, -1, config.num_heads, -1)
+        widths = (config.nope_head_dim, config.value_head_dim)
+        key, value = self.key_value(latent).unflatten(-1, (-1, sum(widths))).split(widths, -1)
+        turned = shared[:, :, None].expand(-1, -1, key.shape[2], -1)
         query, key = torch.cat((nope, rope), -1), torch.cat((key, turned), -1)
         return attend(query, key, value, visible, scale=self._scale)
 
@@ -106,10 +106,11 @@ class MlaAttention(Attention):
     ) -> Tensor:
         """Attend with the latents as the one key and value head of all queries."""
         config = self.config
-        makes = self.key_value.weight.unflatten(0, (config.num_heads, -1))
-        makes_key, makes_value = makes.split((config.nope_head_dim, config.value_head_dim), 1)
+        widths = (config.nope_head_dim, config.value_head_dim)
+        makes = local(self.key_value.weight).unflatten(0, (-1, sum(widths)))
+        makes_key, makes_value = makes.split(widths, 1)
         query = torch.cat((torch.einsum("bshn,hnr->bshr", nope, makes_key), rope), -1)
         key = torch.cat((latent, shared), -1)[:, :, None]
         attended = attend(query, key, latent[:, :, None], visible, scale=self._scale)
-        by_head = attended.unflatten(-1, (config.num_heads, -1))
+        by_head = attended.unflatten(-1, (makes.shape[0], -1))
         return torch.einsum("bshr,hvr->bshv", by_head, makes_value).flatten(2)

@@ -3,7 +3,8 @@
 Four words name them: ``triton`` (GPU kernels), ``numba`` (CPU kernels), ``torch`` (stock ops, any
 device) and ``reference`` (the definition). Each op has a row, best first, and takes the first that
 does not refuse the tensors. ``ARCHSPEC_KERNELS`` is read at every call: ``auto`` (the default)
-means that, any other word demands one implementation, and a demand that cannot be met raises.
+means that, any other word demands one implementation of every op that has it, and a demand that
+cannot be met raises.
 """
 
 from __future__ import annotations
@@ -200,15 +201,18 @@ def explain(op_name: str, call: Call) -> Choice:
             f"{op_name}: {VARIABLE}={word} is not a choice; use one of {', '.join(CHOICES)}"
         )
     refusals = {candidate.word: candidate.refusal(call) for candidate in built}
-    if word != "auto":
+    reason = f"the best one built for {call.device}"
+    if word in refusals:
         return _demanded(op_name, call, word, refusals)
+    if word != "auto":
+        reason = f"{reason}; {VARIABLE}={word} is not built for this op"
     if is_interpreted():
         # The interpreter is for tests, and thousands of times slower: only a demand runs it.
         refusals = {**refusals, "triton": f"only {VARIABLE}=triton runs the interpreter"}
     for candidate in built:
         if refusals[candidate.word] is None:
             passed_over = {name: why for name, why in refusals.items() if why is not None}
-            return Choice(candidate, f"the best one built for {call.device}", passed_over)
+            return Choice(candidate, reason, passed_over)
     raise KernelError(
         f"{op_name}: no implementation takes {call.dtype} on {call.device}; use one of "
         f"{', '.join(map(str, DTYPES))}"
@@ -256,7 +260,7 @@ def _outside_autocast(function: Callable[..., Any], device: str) -> Callable[...
 
 def _demanded(op_name: str, call: Call, word: str, refusals: Mapping[str, str | None]) -> Choice:
     by_word = {candidate.word: candidate for candidate in IMPLEMENTATIONS[op_name]}
-    why = refusals[word] if word in by_word else "not built for this op"
+    why = refusals[word]
     if why is not None:
         able = [name for name, refusal in refusals.items() if refusal is None]
         raise KernelError(

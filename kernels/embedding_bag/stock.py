@@ -11,9 +11,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from archspec.kernels.row_sums.stock import sum_bags
+
 # Elements of gathered rows that gather_dot holds at a time: 1 MB in fp32, within an L2 cache.
 _CHUNK_ELEMENTS = 1 << 18
-_SEGMENT = 64  # rows that scatter_rows adds up before it starts another sum
 
 
 def embedding_bag(indices: Tensor, weights: Tensor, table: Tensor) -> Tensor:
@@ -57,9 +58,10 @@ def scatter_rows(indices: Tensor, weights: Tensor, grad: Tensor, slots: int) -> 
     order = torch.sort(keys, stable=True).indices  # [tokens * picks]
     counts = torch.bincount(flat, minlength=slots)  # [slots]
     tokens, sorted_weights = order // indices.shape[1], weights.reshape(-1)[order]
-    if grad.dtype in (torch.float32, torch.float64) and int(counts.max()) > _SEGMENT:
-        return _sum_long_bags(tokens, sorted_weights, grad, counts)
-    return _sum_bags(tokens, sorted_weights, grad, counts.cumsum(0) - counts)
+    starts = F.pad(counts.cumsum(0), (1, 0))  # [slots + 1]
+    if grad.dtype in (torch.float32, torch.float64):
+        return sum_bags(starts, tokens, sorted_weights.to(grad.dtype), grad)
+    return _sum_bags(tokens, sorted_weights, grad, starts[:-1])
 
 
 def embedding_bag_backward(
@@ -68,21 +70,6 @@ def embedding_bag_backward(
     """See :func:`archspec.kernels.embedding_bag.reference.embedding_bag_backward`."""
     dots = gather_dot(indices, grad, table)
     return dots, scatter_rows(indices, weights, grad, table.shape[0])
-
-
-def _sum_long_bags(indices: Tensor, weights: Tensor, table: Tensor, counts: Tensor) -> Tensor:
-    """Sum bags of ``counts`` rows in segments, then the segments: hot rows stay accurate.
-
-    A running sum of n terms loses up to n roundings; in two steps it is n / segment + segment.
-    """
-    segments = (counts + _SEGMENT - 1) // _SEGMENT  # [slots]
-    firsts = segments.cumsum(0) - segments  # [slots]
-    slots = torch.repeat_interleave(segments)  # [all segments]
-    within = torch.arange(len(slots), device=counts.device) - firsts[slots]
-    starts = (counts.cumsum(0) - counts)[slots] + within * _SEGMENT
-    partial = _sum_bags(indices, weights, table, starts)  # [all segments, value_dim]
-    everything = torch.arange(len(slots), device=counts.device)
-    return F.embedding_bag(everything, partial, firsts, mode="sum")
 
 
 def _sum_bags(indices: Tensor, weights: Tensor, table: Tensor, starts: Tensor) -> Tensor:

@@ -19,9 +19,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from archspec.kernels.row_optimizer.rounding import round_stochastically
+from archspec.kernels.row_sums.stock import SEGMENT, sum_bags, sum_short_bags
 
 _CHUNK_ELEMENTS = 1 << 17  # of a gradient: 512 kB in fp32
-_SEGMENT = 64  # look-ups that are added up before another sum starts
 # Touched rows over all from which a pass over all rows is faster.
 BLOCKS_FROM = 0.5
 
@@ -210,37 +210,12 @@ def _chunks(
     size = max(1, _CHUNK_ELEMENTS // max(1, width))  # rows
     bounds = [*range(0, count, size), count]
     firsts = starts[torch.tensor(bounds, device=starts.device)].tolist()
-    has_long = count > 0 and int(starts.diff().max()) > _SEGMENT
+    has_long = count > 0 and int(starts.diff().max()) > SEGMENT
     for start, stop, first, last in zip(bounds, bounds[1:], firsts, firsts[1:], strict=False):
         offsets = starts[start : stop + 1] - first
         bags = (offsets, tokens[first:last], weights[first:last], grads)
-        grad = _sum_long_bags(*bags) if has_long else _sum_bags(*bags)
+        grad = sum_bags(*bags) if has_long else sum_short_bags(*bags)
         yield Chunk(start, stop, grad, None if is_touched is None else is_touched[start:stop])
-
-
-def _sum_long_bags(starts: Tensor, tokens: Tensor, weights: Tensor, grads: Tensor) -> Tensor:
-    """Sum bags in segments, then the segments: hot rows stay accurate.
-
-    A running sum of n terms loses up to n roundings; in two steps it is n / segment + segment.
-    """
-    counts = starts.diff()
-    if int(counts.max()) <= _SEGMENT:
-        return _sum_bags(starts, tokens, weights, grads)
-    segments = (counts + _SEGMENT - 1) // _SEGMENT  # [rows]
-    firsts = F.pad(segments.cumsum(0), (1, 0))  # [rows + 1]
-    rows = torch.repeat_interleave(segments)  # [all segments]
-    everything = torch.arange(rows.shape[0], device=rows.device)
-    begins = starts[rows] + (everything - firsts[rows]) * _SEGMENT
-    partial = _sum_bags(F.pad(begins, (0, 1), value=tokens.shape[0]), tokens, weights, grads)
-    return F.embedding_bag(everything, partial, firsts[:-1], mode="sum")
-
-
-def _sum_bags(starts: Tensor, tokens: Tensor, weights: Tensor, grads: Tensor) -> Tensor:
-    if tokens.shape[0] == 0:
-        return grads.new_zeros(starts.shape[0] - 1, grads.shape[1])
-    return F.embedding_bag(
-        tokens, grads, starts[:-1].to(tokens.dtype), mode="sum", per_sample_weights=weights
-    )
 
 
 def _mean_squares(grad: Tensor) -> Tensor:

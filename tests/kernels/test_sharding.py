@@ -22,7 +22,12 @@ from torch.testing._internal.distributed.fake_pg import FakeStore
 
 from archspec.errors import KernelError
 from archspec.kernels import dispatch
-from archspec.kernels.embedding_bag import embedding_bag, gather_dot, scatter_rows
+from archspec.kernels.embedding_bag import (
+    embedding_bag,
+    embedding_bag_backward,
+    gather_dot,
+    scatter_rows,
+)
 from archspec.kernels.grouped_matmul import grouped_matmul, grouped_outer
 from archspec.kernels.product_key_topk import product_key_topk
 from archspec.kernels.product_key_topk.op import product_key_topk_backward
@@ -75,6 +80,10 @@ DRAWN = drawn()
 BAG = (embedding_bag, tuple(DRAWN[name] for name in ("indices", "weights", "table")))
 DOT = (gather_dot, tuple(DRAWN[name] for name in ("indices", "grad", "table")))
 SCATTER = (scatter_rows, (*(DRAWN[name] for name in ("indices", "weights", "grad")), SLOTS))
+BAG_BACKWARD = (
+    embedding_bag_backward,
+    tuple(DRAWN[name] for name in ("indices", "weights", "grad", "table")),
+)
 TOPK = (product_key_topk, (DRAWN["queries"], DRAWN["codebooks"], 3))
 TOPK_BACKWARD = (
     product_key_topk_backward,
@@ -97,6 +106,9 @@ SPLITS = {
     "scatter, picks": Split(*SCATTER, ((S1,), (S1,), (R,)), ((SUM,),)),
     "scatter, columns": Split(*SCATTER, ((R,), (R,), (S1,)), ((S1,),)),
     "scatter, tokens and columns": Split(*SCATTER, ((S0, R), (S0, R), (S0, S1)), ((SUM, S1),)),
+    "bag backward, tokens": Split(*BAG_BACKWARD, ((S0,), (S0,), (S0,), (R,)), ((S0,), (SUM,))),
+    "bag backward, picks": Split(*BAG_BACKWARD, ((S1,), (S1,), (R,), (R,)), ((S1,), (SUM,))),
+    "bag backward, columns": Split(*BAG_BACKWARD, ((R,), (R,), (S1,), (S1,)), ((SUM,), (S1,))),
     "topk, tokens": Split(*TOPK, ((S0,), (R,)), ((S0,), (S0,))),
     "topk, heads": Split(*TOPK, ((S1,), (S1,)), ((S1,), (S1,))),
     "topk, tokens and heads": Split(*TOPK, ((S0, S1), (R, S1)), ((S0, S1), (S0, S1))),

@@ -18,7 +18,7 @@ import torch
 from numba import njit
 from torch import Tensor
 
-from archspec.kernels.prefetch import prefetch_row, rows_ahead
+from archspec.kernels.intrinsics import prefetch_row, rows_ahead
 from archspec.kernels.threads import run_ranges
 
 _SEGMENT = 64  # look-ups that are added up before another sum starts

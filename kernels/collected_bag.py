@@ -1,9 +1,9 @@
 """Bags of a table whose gradient goes to a carrier instead of ``.grad``.
 
 The backward of a look-up appends what it knows to a
-:class:`~archspec.kernels.row_gradient.RowGradient` and gives the table no gradient. It can run once
-only: there is no double backward. ``torch.compile`` breaks its graph around a look-up, because
-appending is a side effect.
+:class:`~archspec.kernels.row_gradient.RowGradient` and gives the table no gradient. Every backward
+pass does so, ``torch.autograd.grad`` for other tensors included. There is no double backward, and
+``torch.compile`` breaks its graph around a look-up, because appending is a side effect.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,15 +15,22 @@ from archspec.kernels.row_gradient import Lookups, RowGradient
 from archspec.kernels.row_optimizer import row_adagrad_, row_adam_, row_sgd_, stock
 from archspec.kernels.row_optimizer.decay import LazyDecay
 from archspec.kernels.row_optimizer.rounding import mix_seed
+from archspec.kernels.row_optimizer.state import (
+    DECAY_STATE,
+    Rule,
+    check_settings,
+    check_table,
+    loaded_state,
+    new_state,
+    state_dtype,
+)
 
-Rule = Literal["adam", "rowwise_adam", "rowwise_adagrad", "sgd"]
 _OPS: Mapping[str, str] = {
     "adam": "row_adam_",
     "rowwise_adam": "row_adam_",
     "rowwise_adagrad": "row_adagrad_",
     "sgd": "row_sgd_",
 }
-_DECAY_STATE = ("decay_total", "decay_settled")
 _ROUNDING, _DECAY, _SETTLING = range(3)  # what a seed is for
 
 
@@ -125,9 +132,9 @@ class RowOptimizer(torch.optim.Optimizer):
         super().add_param_group(param_group)
         group = self.param_groups[-1]
         try:
-            _check_settings(group)
+            check_settings(group)
             for parameter in group["params"]:
-                _check_table(parameter, self._row_gradients.get(parameter))
+                check_table(parameter, self._row_gradients.get(parameter))
         except ValueError:
             self.param_groups.pop()
             raise
@@ -173,15 +180,17 @@ class RowOptimizer(torch.optim.Optimizer):
             release: Also stop decaying: ``weight_decay`` becomes 0 in all groups.
         """
         for place, (parameter, group) in enumerate(self._members()):
-            decay = self._decay_of(parameter)
-            if decay is not None:
-                step = int(self.state[parameter]["step"])
-                seed = mix_seed(group["seed"], place, step, _SETTLING)
-                _settle_all(decay, parameter, seed)
             if release:
                 group["weight_decay"] = 0.0
-                for key in _DECAY_STATE:
-                    self.state[parameter].pop(key, None)
+            decay = self._decay_of(parameter)
+            if decay is None:
+                continue
+            state = self.state[parameter]
+            seed = mix_seed(group["seed"], place, int(state["step"]), _SETTLING)
+            _settle_all(decay, parameter, seed)
+            if release:
+                for key in DECAY_STATE:
+                    del state[key]
                 self._link_decay(parameter)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -196,7 +205,7 @@ class RowOptimizer(torch.optim.Optimizer):
         for index, (parameter, group) in zip(saved, self._members(), strict=True):
             held = state_dict["state"].get(index)
             if held is not None:
-                self.state[parameter] = _loaded_state(held, parameter, group)
+                self.state[parameter] = loaded_state(held, parameter, group)
             self._link_decay(parameter)
 
     def _members(self) -> Iterable[tuple[Tensor, dict[str, Any]]]:
@@ -230,12 +239,12 @@ class RowOptimizer(torch.optim.Optimizer):
     ) -> None:
         state = self.state[parameter]
         if "step" not in state:
-            state.update(_new_state(parameter, group))
+            state.update(new_state(parameter, group))
         state["step"] += 1
         step, table = int(state["step"]), parameter.detach()
         self._decay(place, parameter, group, lookups.rows)
         seed = mix_seed(group["seed"], place, step, _ROUNDING)
-        arguments = (*lookups, scale.to(_state_dtype(parameter)))
+        arguments = (*lookups, scale.to(state_dtype(parameter)))
         lr, eps, (beta1, beta2) = float(group["lr"]), group["eps"], group["betas"]
         match group["rule"]:
             case "adam" | "rowwise_adam":
@@ -287,78 +296,6 @@ class RowOptimizer(torch.optim.Optimizer):
             collected.decay = None
 
 
-def _check_settings(group: Mapping[str, Any]) -> None:
-    rules = get_args(Rule)
-    if group["rule"] not in rules:
-        raise ValueError(f"RowOptimizer: rule is one of {', '.join(rules)}, not {group['rule']!r}")
-    beta1, beta2 = group["betas"]
-    if not (0 <= beta1 < 1 and 0 <= beta2 < 1):
-        raise ValueError(f"RowOptimizer: betas lie in [0, 1), but they are {group['betas']}")
-    for name in ("lr", "eps", "weight_decay"):
-        if not group[name] >= 0:
-            raise ValueError(f"RowOptimizer: {name} >= 0 must hold, but {name}={group[name]}")
-
-
-def _check_table(parameter: Tensor, gradient: RowGradient | None) -> None:
-    if parameter.dim() != 2 or not parameter.is_contiguous():
-        raise ValueError(
-            "RowOptimizer: a table is [slots, width] and contiguous, but a parameter is "
-            f"{list(parameter.shape)} with strides {list(parameter.stride())}; give it to another "
-            "optimizer"
-        )
-    if parameter.dtype not in (torch.float32, torch.float64, torch.bfloat16):
-        raise ValueError(
-            "RowOptimizer: a table is fp32, fp64 or bf16 (rounded stochastically), not "
-            f"{parameter.dtype}, in which small updates vanish"
-        )
-    if gradient is not None and (gradient.slots, gradient.width) != tuple(parameter.shape):
-        raise ValueError(
-            f"RowOptimizer: a table of {list(parameter.shape)} cannot collect in {gradient}; "
-            "make one of its shape"
-        )
-
-
-def _state_dtype(parameter: Tensor) -> torch.dtype:
-    return torch.promote_types(parameter.dtype, torch.float32)
-
-
-def _new_state(parameter: Tensor, group: Mapping[str, Any]) -> dict[str, Tensor]:
-    """Return what a rule keeps, all zero; ``step`` stays on the CPU, where it is read."""
-    slots, width = parameter.shape
-    dtype, device = _state_dtype(parameter), parameter.device
-    state = {"step": torch.zeros((), dtype=torch.int64)}
-    match group["rule"]:
-        case "adam" | "rowwise_adam":
-            num_firsts = 0 if group["betas"][0] == 0 else slots
-            second = (slots, width) if group["rule"] == "adam" else (slots,)
-            state["exp_avg"] = torch.zeros(num_firsts, width, dtype=dtype, device=device)
-            state["exp_avg_sq"] = torch.zeros(second, dtype=dtype, device=device)
-        case "rowwise_adagrad":
-            state["square_sum"] = torch.zeros(slots, dtype=dtype, device=device)
-    return state
-
-
-def _loaded_state(
-    held: Mapping[str, Tensor], parameter: Tensor, group: Mapping[str, Any]
-) -> dict[str, Tensor]:
-    """Copy a state, which must have what a new one has, and may have decay."""
-    state = _new_state(parameter, group)
-    decay = {key: held[key] for key in _DECAY_STATE if key in held}
-    if held.keys() - decay.keys() != state.keys():
-        raise ValueError(
-            f"RowOptimizer: the state of a table holds {', '.join(sorted(held))}, but the rule "
-            f"{group['rule']} keeps {', '.join(sorted(state))}; load a state of the same rules"
-        )
-    for key, value in state.items():
-        if held[key].shape != value.shape:
-            raise ValueError(
-                f"RowOptimizer: {key} is {list(held[key].shape)} in the state and "
-                f"{list(value.shape)} here; load a state of the same tables"
-            )
-        value.copy_(held[key])
-    return {**state, **{key: v.to(parameter.device, copy=True) for key, v in decay.items()}}
-
-
 def _every_row(grad: Tensor) -> Lookups:
     """Write a dense gradient as one look-up of every row."""
     slots, device = grad.shape[0], grad.device
@@ -366,7 +303,7 @@ def _every_row(grad: Tensor) -> Lookups:
         rows=torch.arange(slots, device=device),
         starts=torch.arange(slots + 1, device=device),
         tokens=torch.arange(slots, dtype=torch.int32, device=device),
-        weights=torch.ones(slots, dtype=_state_dtype(grad), device=device),
+        weights=torch.ones(slots, dtype=state_dtype(grad), device=device),
         grads=grad.detach().contiguous(),
     )
 

@@ -33,17 +33,16 @@ def round_stochastically(values: Tensor, rows: Tensor, seed: int) -> Tensor:
     Returns:
         [n, width], bf16.
     """
-    chance = random_bits(rows, values.shape[1], seed).int()
-    rounded = (values.view(torch.int32) + chance).bitwise_and_(-0x10000).view(torch.float32)
+    bits = random_bits(rows, values.shape[1], seed).add_(values.view(torch.int32))
+    rounded = bits.bitwise_and_(-0x10000).view(torch.float32)
     return torch.where(values.isfinite(), rounded, values).to(torch.bfloat16)
 
 
 def random_bits(rows: Tensor, width: int, seed: int) -> Tensor:
-    """Draw 16 bits for every element of these rows, int64 [rows, width]."""
-    # Unsigned 32-bit numbers in int64. Products wrap modulo 2^64, so their low half is right.
-    keys = _mix(_mix((rows + _GOLDEN) & _MASK) ^ (seed & _MASK))  # [rows]
-    columns = torch.arange(width, device=rows.device) * _GOLDEN
-    return _mix((keys[:, None] + columns) & _MASK) >> 16
+    """Draw 16 bits for every element of these rows, int32 [rows, width]."""
+    keys = _mix(_mix(_wrap(rows + _GOLDEN)) ^ _signed(seed))  # [rows]
+    columns = _wrap(torch.arange(width, device=rows.device) * _GOLDEN)
+    return _shift(_mix(keys[:, None] + columns), 16)
 
 
 def mix_seed(*numbers: int) -> int:
@@ -59,10 +58,27 @@ def mix_seed(*numbers: int) -> int:
     return seed
 
 
+# Signed 32-bit numbers hold the bits of unsigned ones: sums and products wrap in the same way, and
+# a shift to the right has to clear what it drew in from the left.
+
+
 def _mix(bits: Tensor) -> Tensor:
-    bits = bits ^ (bits >> 16)
-    bits = bits.mul_(0x85EBCA6B).bitwise_and_(_MASK)
-    bits ^= bits >> 13
-    bits = bits.mul_(0xC2B2AE35).bitwise_and_(_MASK)
-    bits ^= bits >> 16
+    bits = bits ^ _shift(bits, 16)
+    bits *= _signed(0x85EBCA6B)
+    bits ^= _shift(bits, 13)
+    bits *= _signed(0xC2B2AE35)
+    bits ^= _shift(bits, 16)
     return bits
+
+
+def _shift(bits: Tensor, by: int) -> Tensor:
+    return (bits >> by).bitwise_and_((1 << (32 - by)) - 1)
+
+
+def _wrap(numbers: Tensor) -> Tensor:
+    """Take int64 modulo 2^32, as int32."""
+    return ((numbers + 0x80000000) & _MASK).sub_(0x80000000).int()
+
+
+def _signed(number: int) -> int:
+    return ((number + 0x80000000) & _MASK) - 0x80000000

@@ -20,10 +20,10 @@ from torch import Tensor
 
 from archspec.kernels.row_optimizer.rounding import round_stochastically
 
-_CHUNK_ELEMENTS = 1 << 18  # of a gradient: 1 MB in fp32
+_CHUNK_ELEMENTS = 1 << 17  # of a gradient: 512 kB in fp32
 _SEGMENT = 64  # look-ups that are added up before another sum starts
 # Touched rows over all from which a pass over all rows is faster.
-BLOCKS_FROM = 0.7
+BLOCKS_FROM = 0.5
 
 Buffers = dict[str, Tensor]
 

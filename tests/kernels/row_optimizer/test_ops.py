@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from archspec.kernels import dispatch
 from archspec.kernels.row_gradient import Lookups, RowGradient
 from archspec.kernels.row_optimizer import (
     op,
@@ -18,11 +19,13 @@ from archspec.kernels.row_optimizer import (
     sum_rows,
 )
 from archspec.kernels.row_optimizer.rounding import mix_seed, random_bits, round_stochastically
-from archspec.testing.kernels import assert_close, count_flops, error_ratio
+from archspec.testing.kernels import assert_close, count_flops, error_ratio, poisoned_memory
 
 SLOTS = 60
 WIDTHS = (1, 3, 96, 100, 768, 1000)
 MASK = 0xFFFFFFFF
+CALL = dispatch.Call(device="cpu", dtype=torch.bfloat16, width=100)
+RUNNABLE = [row for row in dispatch.IMPLEMENTATIONS["row_sgd_"] if row.refusal(CALL) is None]
 RULES = ("adam", "adam without a first moment", "rowwise adam", "rowwise adagrad", "sgd")
 
 
@@ -166,7 +169,7 @@ def test_the_paths_agree_to_the_bit(
 
 
 @pytest.mark.parametrize(
-    ("distinct", "path"), [(0, "rows"), (69, "rows"), (70, "blocks"), (100, "blocks")]
+    ("distinct", "path"), [(0, "rows"), (49, "rows"), (50, "blocks"), (100, "blocks")]
 )
 def test_the_path_follows_from_the_touched_share(distinct: int, path: str) -> None:
     assert stock.choose_path(distinct, 100) == path
@@ -247,6 +250,43 @@ def test_small_updates_of_a_bf16_table_add_up() -> None:
         row_sgd_(table, *gradient.grouped(), torch.tensor(1.0), lr=1e-4, seed=mix_seed(0, step))
     # To the nearest, 1 - 1e-4 would be 1 every time; the mean of 6,000 walks errs by 1e-4.
     assert table.double().mean().item() == pytest.approx(1 - 100 * 1e-4, abs=4e-4)
+
+
+@pytest.mark.parametrize("implementation", RUNNABLE, ids=lambda item: item.word)
+def test_every_implementation_rounds_alike(implementation: dispatch.Implementation) -> None:
+    gradient = RowGradient(slots=SLOTS, width=100)
+    # Steps of 2^-12, so that nothing but the rounding to bf16 rounds.
+    steps = torch.randint(0, 64, (SLOTS, 100)) * 2.0**-12
+    gradient.append(torch.randint(0, SLOTS, (SLOTS, 1)), torch.ones(SLOTS, 1), steps)
+    table = torch.ones(SLOTS, 100, dtype=torch.bfloat16)
+    exact = table.clone()
+    arguments = (*gradient.grouped(), torch.tensor(1.0))
+    dispatch.load("row_sgd_", implementation)(table, *arguments, lr=1.0, seed=2**31 + 11)
+    reference.row_sgd_(exact, *arguments, lr=1.0, seed=2**31 + 11)
+    assert torch.equal(table, exact)
+    assert table.unique().numel() > 2
+
+
+def test_sums_read_no_uninitialised_memory() -> None:
+    for look_ups in LOOK_UPS:
+        _, *lookups = group(draw(look_ups), 7)
+        clean = sum_rows(*lookups), row_square_norms(*lookups)
+        with poisoned_memory():
+            poisoned = sum_rows(*lookups), row_square_norms(*lookups)
+        assert all(torch.equal(a, b) for a, b in zip(clean, poisoned, strict=True))
+
+
+def test_tables_of_more_than_2_to_the_31_elements_are_addressed_right() -> None:
+    slots, width = 2**21 + 1, 1024  # 4 GiB that nobody touches but for three rows
+    table = torch.empty(slots, width, dtype=torch.bfloat16)
+    gradient = RowGradient(slots=slots, width=width)
+    rows = torch.tensor([[0, 1, slots - 1]])
+    table[rows[0]] = 1.0
+    gradient.append(rows, torch.tensor([[1.0, 2.0, 3.0]]), torch.ones(1, width))
+    row_sgd_(table, *gradient.grouped(), torch.tensor(1.0), lr=1.0, seed=0)
+    assert torch.equal(
+        table[rows[0]], torch.tensor([[0.0], [-1.0], [-2.0]]).expand(3, width).bfloat16()
+    )
 
 
 def test_seeds_differ_by_every_number_and_their_order() -> None:

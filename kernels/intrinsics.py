@@ -1,4 +1,7 @@
-"""What CPU kernels need of the processor and numba has no word for."""
+"""What CPU kernels need of the processor and numba has no word for.
+
+numba's cache notices a change in the file of a kernel, but not one here: ``make clean`` after it.
+"""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from numba import njit
 from torch import Tensor
 
 from archspec.kernels.embedding_bag.stock import require_range
-from archspec.kernels.prefetch import prefetch_row, rows_ahead
+from archspec.kernels.intrinsics import prefetch_row, rows_ahead
 from archspec.kernels.row_gradient import RowGradient
 from archspec.kernels.row_optimizer.cpu import sum_rows_into
 from archspec.kernels.threads import even_bounds, run_ranges

@@ -16,13 +16,15 @@ import torch
 from numba import njit
 from torch import Tensor
 
+from archspec.kernels.intrinsics import LANES, count_before
 from archspec.kernels.product_key_topk import stock
 from archspec.kernels.product_key_topk.reference import slot_dtype
 from archspec.kernels.threads import even_bounds, run_ranges
 
 _CHUNK_ELEMENTS = 1 << 20  # half scores held at a time: 4 MB, which selection reads from the cache
-_LANES = 64  # groups come in multiples of it, whole vectors of any machine
+_GROUP_STEP = 64  # groups come in multiples of it, whole vectors of any machine
 _MAX_HALVINGS = 12
+_MAX_ID = np.int32(2**31 - 1)
 
 
 def product_key_topk(queries: Tensor, codebooks: Tensor, top_k: int) -> tuple[Tensor, Tensor]:
@@ -109,9 +111,9 @@ def _select_tokens(start, stop, halves, ranks, scores, slots):
     heads, num_keys, top_k = halves.shape[1], halves.shape[3], scores.shape[2]
     maxima = np.empty(_num_groups(num_keys, top_k), halves.dtype)
     groups = np.empty(len(maxima) + 1, np.uint32)
-    # Writes land one place past what is kept.
-    candidates = np.empty(max(num_keys, ranks.shape[1]) + 1, halves.dtype)
+    candidates = np.empty(max(num_keys, ranks.shape[1]) + LANES, halves.dtype)
     ids = np.empty(len(candidates), slots.dtype)
+    places = np.empty(top_k + 1, np.uint64)
     best = np.empty((2, top_k), halves.dtype)
     keys = np.empty((2, top_k), slots.dtype)
     for head in range(heads):
@@ -123,16 +125,16 @@ def _select_tokens(start, stop, halves, ranks, scores, slots):
                 count = _collect(row, threshold, maxima, groups, candidates, ids)
                 if count > 2 * top_k:
                     count = _drop_ties(threshold, top_k, candidates[:count], ids[:count])
-                _order(candidates[:count], ids[:count], best[half], keys[half])
+                _order(count, candidates, ids, places, best[half], keys[half])
             count = _collect_pairs(best, keys, num_keys, ranks, candidates, ids)
-            _order(candidates[:count], ids[:count], scores[token, head], slots[token, head])
+            _order(count, candidates, ids, places, scores[token, head], slots[token, head])
 
 
 @njit(nogil=True, cache=True)
 def _num_groups(num_keys, top_k):
     """Balance the work on groups against that on members of the groups that stay."""
     even = int(np.sqrt(num_keys * top_k))
-    return min(num_keys, (even + _LANES - 1) // _LANES * _LANES)
+    return min(num_keys, (even + _GROUP_STEP - 1) // _GROUP_STEP * _GROUP_STEP)
 
 
 # Loops run over slices: their indices count from 0, which is what lets them become vector code.
@@ -151,7 +153,8 @@ def _take_maxima(row, maxima):
 @njit(nogil=True, cache=True)
 def _threshold(maxima, top_k):
     """Find a score that at least ``top_k`` of the maxima reach, and few more."""
-    low, high, reaching = maxima.min(), maxima.max(), len(maxima)
+    low, high = _extremes(maxima)
+    reaching = len(maxima)
     half = maxima.dtype.type(0.5)
     for _ in range(_MAX_HALVINGS):
         if reaching <= top_k + top_k // 4:
@@ -163,6 +166,14 @@ def _threshold(maxima, top_k):
         else:
             high = middle
     return _kth_largest(maxima, top_k)
+
+
+@njit(nogil=True, cache=True, fastmath={"nnan", "nsz"})
+def _extremes(values):
+    low, high = values[0], values[0]
+    for i in range(len(values)):
+        low, high = min(low, values[i]), max(high, values[i])
+    return low, high
 
 
 @njit(nogil=True, cache=True)
@@ -242,16 +253,17 @@ def _collect_pairs(best, keys, num_keys, ranks, candidates, ids):
 
 
 @njit(nogil=True, cache=True)
-def _order(candidates, ids, best, best_ids):
-    """Write the best candidates by score descending, then id ascending."""
-    # What NaN leaves unfilled.
-    best[:] = np.nan
-    best_ids[:] = 0
-    for i in range(len(candidates)):
-        score, this = candidates[i], ids[i]
+def _order(count, candidates, ids, places, best, best_ids):
+    """Write the best of ``count`` candidates by score descending, then id ascending."""
+    for i in range(count, count + LANES):
+        candidates[i], ids[i] = -np.inf, _MAX_ID  # behind all others, to fill the last vector
+    for i in range(count):
         rank = 0
-        for j in range(len(candidates)):
-            rank += (candidates[j] > score) | ((candidates[j] == score) & (ids[j] < this))
-        if rank < len(best):
-            best[rank] = score
-            best_ids[rank] = this
+        for first in range(0, count, LANES):
+            rank += count_before(candidates, ids, first, candidates[i], ids[i])
+        # Without a branch, which would be guessed wrong: what loses lands on the place of nobody.
+        places[min(rank, len(best))] = i
+    for rank in range(len(best)):
+        # NaN can leave too few candidates.
+        best[rank] = candidates[places[rank]] if rank < count else np.nan
+        best_ids[rank] = ids[places[rank]] if rank < count else 0

@@ -18,10 +18,11 @@ import torch
 from numba import njit
 from torch import Tensor
 
-from archspec.kernels.prefetch import prefetch_row, rows_ahead
+from archspec.kernels.intrinsics import prefetch_row, rows_ahead
 from archspec.kernels.threads import run_ranges
 
 _SEGMENT = 64  # look-ups that are added up before another sum starts
+_GROUP = 64 * _SEGMENT  # and these, before yet another
 _ROW_WORK = 4  # an update of a row takes as long as about this many look-ups
 _LEAST_WORK = 512  # for a thread: below, starting it costs more than it brings
 
@@ -198,16 +199,17 @@ _reassociated = njit(nogil=True, cache=True, error_model="numpy", fastmath={"con
 
 @_compiled
 def _sum_range(start, stop, rows, starts, tokens, weights, grads, sums):
-    part = _vector(grads.shape[1])
+    parts = _vector(grads.shape[1]), _vector(grads.shape[1])
     for r in range(start, stop):
-        _sum_row(starts[r], starts[r + 1], tokens, weights, grads, sums[rows[r]], part)
+        _sum_row(starts[r], starts[r + 1], tokens, weights, grads, sums[rows[r]], parts)
 
 
 @_compiled
 def _norm_range(start, stop, starts, tokens, weights, grads, norms):
-    total, part = _vector(grads.shape[1]), _vector(grads.shape[1])
+    total = _vector(grads.shape[1])
+    parts = _vector(grads.shape[1]), _vector(grads.shape[1])
     for r in range(start, stop):
-        _sum_row(starts[r], starts[r + 1], tokens, weights, grads, total, part)
+        _sum_row(starts[r], starts[r + 1], tokens, weights, grads, total, parts)
         norms[r] = _square_sum(total)
 
 
@@ -230,6 +232,7 @@ def _update_range(
 ):
     width = grads.shape[1]
     grad, part, buffer = _vector(width), _vector(width), _vector(width)
+    parts = part, buffer
     bits = buffer.view(np.uint32)
     ahead = rows_ahead(4 * width)
     for r in range(start, stop):
@@ -237,7 +240,7 @@ def _update_range(
         for table in (wide, first, second):
             prefetch_row(table, soon, 4 * table.shape[1] if len(table) else 0)
         prefetch_row(narrow, soon, 2 * width if len(narrow) else 0)
-        _sum_row(starts[r], starts[r + 1], tokens, weights, grads, grad, part)
+        _sum_row(starts[r], starts[r + 1], tokens, weights, grads, grad, parts)
         if len(narrow):
             _widen(narrow[row], bits)
         values = buffer if len(narrow) else wide[row]
@@ -262,8 +265,18 @@ def _vector(width):
 
 
 @_compiled
-def _sum_row(start, stop, tokens, weights, grads, total, part):
-    """Sum a row's look-ups in segments: one running sum of n would lose up to n roundings."""
+def _sum_row(start, stop, tokens, weights, grads, total, parts):
+    """Sum a row's look-ups in groups of segments: a running sum of n loses up to n roundings."""
+    group, part = parts
+    _sum_group(start, min(stop, start + _GROUP), tokens, weights, grads, total, part)
+    for first in range(start + _GROUP, stop, _GROUP):
+        _sum_group(first, min(stop, first + _GROUP), tokens, weights, grads, group, part)
+        for i in range(len(group)):
+            total[i] += group[i]
+
+
+@_compiled
+def _sum_group(start, stop, tokens, weights, grads, total, part):
     _add(start, min(stop, start + _SEGMENT), tokens, weights, grads, total)
     for first in range(start + _SEGMENT, stop, _SEGMENT):
         _add(first, min(stop, first + _SEGMENT), tokens, weights, grads, part)

@@ -293,7 +293,9 @@ def sgd_kernel(
         starts, num_rows, tokens, weights, grads, places, partials, column, WIDTH, ROWS, DEPTH, HOT
     )
     row = tl.load(rows + number, mask=live, other=0)
-    values = load_columns(table, row, live, column, WIDTH) - lr * tl.load(scale).to(tl.float32) * total
+    values = (
+        load_columns(table, row, live, column, WIDTH) - lr * tl.load(scale).to(tl.float32) * total
+    )
     store_rounded(table, row, live, column, values, seed, WIDTH)
 
 

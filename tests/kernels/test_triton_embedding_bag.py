@@ -53,19 +53,17 @@ def compile_short_rows(
     width: int, dtype: str, capability: int = 90, *, dot: bool = True
 ) -> tuple[Compiled, RowTile]:
     tile = sum_tile(width, ITEMSIZES[dtype], with_dots=dot)
-    rows = {name: f"*{dtype}" for name in ("grads", "table", "result")}
+    rows = dict.fromkeys(("grads", "table", "result"), f"*{dtype}")
     arguments = {**LOOK_UPS, **rows, "dots": "*fp32", "slots": "i32"}
     flags = {"ROWS": tile.rows, "DOT": dot}
-    return compile_with(
-        gpu_backward.short_rows_kernel, tile, width, arguments, capability, **flags
-    )
+    return compile_with(gpu_backward.short_rows_kernel, tile, width, arguments, capability, **flags)
 
 
 def compile_segments(
     width: int, dtype: str, capability: int = 90, *, dot: bool = True
 ) -> tuple[Compiled, RowTile]:
     tile = sum_tile(width, ITEMSIZES[dtype], with_dots=dot)
-    rows = {name: f"*{dtype}" for name in ("grads", "table")}
+    rows = dict.fromkeys(("grads", "table"), f"*{dtype}")
     arguments = {**LOOK_UPS, **PARTIALS, **rows, "dots": "*fp32"}
     flags = {"BY_POSITION": True, "DOT": dot}
     return compile_with(row_sums.sum_segments_kernel, tile, width, arguments, capability, **flags)
@@ -135,16 +133,16 @@ def test_rows_are_loaded_by_16_bytes_and_nothing_is_spilled(kernel, width, dtype
     require_good_code(compiled)
 
 
-@pytest.mark.slow  # 210 compilations
+@pytest.mark.slow  # 180 compilations
 @pytest.mark.parametrize("capability", CAPABILITIES)
 @pytest.mark.parametrize("kernel", KERNELS)
 def test_every_width_is_good_code_on_every_gpu(kernel: str, capability: int) -> None:
-    for width in (64, 256, 768, 1000, 1536, 2048, 4096, 8192):
+    for width in (64, 1000, 1536, 8192):
         for dtype in ("bf16", "fp32"):
             compiled, _ = KERNELS[kernel](width, dtype, capability)
             require_good_code(compiled)
             assert compiled.registers <= 128
-    for width in (1, 3, 96, 100):
+    for width in (3, 100):
         compiled, _ = KERNELS[kernel](width, "fp16", capability)
         assert compiled.stack_bytes == compiled.num_spills == 0
 

@@ -77,15 +77,15 @@ def test_rows_are_loaded_by_16_bytes_and_nothing_is_spilled(name: str, hot: bool
     require_good_code(compile_kernel(name, 1024, ("bf16", "bf16"), hot=hot))
 
 
-@pytest.mark.slow  # 378 compilations
+@pytest.mark.slow  # 252 compilations
 @pytest.mark.parametrize("capability", CAPABILITIES)
 @pytest.mark.parametrize("name", KERNELS)
 def test_every_width_is_good_code_on_every_gpu(name: str, capability: int) -> None:
-    for width in (64, 256, 1000, 1536, 2048, 4096, 8192):
-        for dtypes in (("bf16", "bf16"), ("fp32", "fp32"), ("fp32", "bf16")):
+    for width in (64, 1000, 8192):
+        for dtypes in (("bf16", "bf16"), ("fp32", "fp32")):
             for hot in (False, True):
                 require_good_code(compile_kernel(name, width, dtypes, capability, hot=hot))
-    for width in (1, 3, 96, 100):
+    for width in (3, 100):
         compiled = compile_kernel(name, width, ("fp16", "fp16"), capability)
         assert compiled.stack_bytes == compiled.num_spills == 0
 

@@ -50,7 +50,9 @@ def tensors_of(rule: str, width: int, dtype: torch.dtype) -> list[Tensor]:
     return [table, *moments[rule]]
 
 
-def update(module, rule: str, tensors: list[Tensor], look_ups, seed: int = 0xFFFF_FFFF_1234) -> None:
+def update(
+    module, rule: str, tensors: list[Tensor], look_ups, seed: int = 0xFFFF_FFFF_1234
+) -> None:
     arguments = (*tensors, ROWS, *look_ups, torch.tensor(0.3, dtype=look_ups[2].dtype))
     if "adam" in rule:
         beta1 = 0.0 if "without" in rule else 0.9

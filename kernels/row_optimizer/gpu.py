@@ -211,7 +211,7 @@ def adam_kernel(
         starts, num_rows, tokens, weights, grads, places, partials, column, WIDTH, ROWS, DEPTH, HOT
     )
     row = tl.load(rows + number, mask=live, other=0)
-    grad = total * tl.load(scale)
+    grad = total * tl.load(scale).to(tl.float32)
     if IS_ROWWISE:
         second = tl.load(exp_avg_sq + row, mask=live, other=0.0)  # [ROWS]
         second += (tl.sum(grad * grad, 1) / WIDTH - second) * second_share
@@ -259,7 +259,7 @@ def adagrad_kernel(
         starts, num_rows, tokens, weights, grads, places, partials, column, WIDTH, ROWS, DEPTH, HOT
     )
     row = tl.load(rows + number, mask=live, other=0)
-    grad = total * tl.load(scale)
+    grad = total * tl.load(scale).to(tl.float32)
     squares = tl.load(square_sum + row, mask=live, other=0.0) + tl.sum(grad * grad, 1) / WIDTH
     tl.store(square_sum + row, squares, mask=live)
     factor = lr / (tl.sqrt(squares) + eps)  # [ROWS]
@@ -293,7 +293,9 @@ def sgd_kernel(
         starts, num_rows, tokens, weights, grads, places, partials, column, WIDTH, ROWS, DEPTH, HOT
     )
     row = tl.load(rows + number, mask=live, other=0)
-    values = load_columns(table, row, live, column, WIDTH) - lr * tl.load(scale) * total
+    values = (
+        load_columns(table, row, live, column, WIDTH) - lr * tl.load(scale).to(tl.float32) * total
+    )
     store_rounded(table, row, live, column, values, seed, WIDTH)
 
 

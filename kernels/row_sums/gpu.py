@@ -165,22 +165,22 @@ def sum_segments_kernel(
 ):
     """Sum one segment of a hot row into its place."""
     place = tl.program_id(0)
-    row = tl.load(places + place) + tl.zeros([1], tl.int32)
-    live = row >= 0
+    row = tl.load(places + place)
+    if row < 0:
+        return
+    exists = as_vector(row) >= 0
     column = tl.arange(0, COLUMNS)
-    begin, end = load_bounds(starts, row, live)
+    begin, end = load_bounds(starts, as_vector(row), exists)
     first = begin + segment_of(place, begin) * SEGMENT
     last = tl.minimum(first + SEGMENT, end)
-    first = tl.where(live, first, last)
     vector = tl.zeros([1, COLUMNS], tl.float32)
     if DOT:
-        vector = load_columns(table, row.to(tl.int64), live, column, WIDTH)
+        vector = load_columns(table, as_vector(row), exists, column, WIDTH)
     total = add_look_ups(
         first, last, order, weights, grads, column, vector, dots, picks,
         WIDTH, DEPTH, BY_POSITION, DOT,
     )  # fmt: skip
-    here = partials + place.to(tl.int64) * WIDTH + column
-    tl.store(here[None, :], total, mask=live[:, None] & (column < WIDTH)[None, :])
+    store_columns(partials, as_vector(place), exists, column, total, WIDTH)
 
 
 @triton.jit
@@ -194,16 +194,18 @@ def sum_groups_kernel(
 ):
     """Sum GROUP partial rows of one hot row into the first of them."""
     place = tl.program_id(0)
-    row = tl.load(places + place) + tl.zeros([1], tl.int32)
-    column = tl.arange(0, COLUMNS)
+    row = tl.load(places + place)
+    if row < 0:
+        return
     begin, end = load_bounds(starts, row, row >= 0)
     segment = segment_of(place, begin)
     segments = (end - begin + SEGMENT - 1) // SEGMENT
-    live = (row >= 0) & (segments > GROUP) & (segment % GROUP == 0)
-    stop = tl.where(live, tl.minimum(segment + GROUP, segments), segment)
+    if (segments <= GROUP) | (segment % GROUP != 0):
+        return
+    column = tl.arange(0, COLUMNS)
+    stop = tl.minimum(segment + GROUP, segments)
     total = add_partials(partials, begin, segment, stop, 1, column, WIDTH, DEPTH)
-    here = partials + place.to(tl.int64) * WIDTH + column
-    tl.store(here[None, :], total, mask=live[:, None] & (column < WIDTH)[None, :])
+    store_columns(partials, as_vector(place), as_vector(row) >= 0, column, total, WIDTH)
 
 
 @triton.jit
@@ -251,13 +253,12 @@ def sum_hot_row(starts, places, partials, column, WIDTH: tl.constexpr, DEPTH: tl
     Returns:
         The row's number [1], whether there is one, and its sum [1, columns].
     """
-    row = tl.load(places + 2 * tl.program_id(0) + 1) + tl.zeros([1], tl.int32)
-    live = row >= 0
-    begin, end = load_bounds(starts, row, live)
+    row = tl.load(places + 2 * tl.program_id(0) + 1)
+    begin, end = load_bounds(starts, row, row >= 0)
     segments = (end - begin + SEGMENT - 1) // SEGMENT
     step = tl.where(segments > GROUP, GROUP, 1)
-    total = add_partials(partials, begin, segments * 0, segments, step, column, WIDTH, DEPTH)
-    return row, live, total
+    total = add_partials(partials, begin, 0, segments, step, column, WIDTH, DEPTH)
+    return as_vector(row), as_vector(row) >= 0, total
 
 
 @triton.jit
@@ -302,17 +303,17 @@ def add_look_ups(
 @triton.jit
 def add_partials(
     partials,
-    begin,  # [1], of the row's look-ups
-    first,  # [1], segment
-    stop,  # [1], segment
-    step,  # [1] or 1
-    column,
+    begin,  # of the row's look-ups
+    first,
+    stop,
+    step,
+    column,  # [COLUMNS]
     WIDTH: tl.constexpr,
     DEPTH: tl.constexpr,
 ):
-    """Sum the partial rows of segments first:stop:step of one row, [1, columns]."""
+    """Sum the partial rows of segments first:stop:step of one row, [1, COLUMNS]."""
     total = tl.zeros([1, column.shape[0]], tl.float32)
-    for done in range(0, tl.max((stop - first + step - 1) // step, 0), DEPTH):
+    for done in range(0, (stop - first + step - 1) // step, DEPTH):
         segment = first + (done + tl.arange(0, DEPTH)) * step  # [DEPTH]
         place = (begin // SEGMENT + segment) * 2 + tl.where(segment == 0, 1, 0)
         values = tl.load(
@@ -328,6 +329,12 @@ def add_partials(
 def segment_of(place, begin):
     """Say which segment a place has of the row whose look-ups begin there."""
     return tl.where(place % 2 == 1, 0, place // 2 - begin // SEGMENT)
+
+
+@triton.jit
+def as_vector(number):
+    """Make one row number a vector of one."""
+    return number + tl.zeros([1], tl.int64)
 
 
 @triton.jit

@@ -66,10 +66,15 @@ def test_the_pruned_pairs_are_those_under_the_hyperbola(top_k: int) -> None:
     assert len(pairs) == {1: 1, 2: 3, 7: 16, 8: 20, 16: 50, 32: 119, 64: 280}[top_k]
 
 
-@pytest.mark.parametrize(("tokens", "elements"), [(0, 10), (1, 10), (5000, 8192), (3, 1 << 26)])
+@pytest.mark.parametrize(
+    ("tokens", "elements"),
+    [(0, 10), (1, 10), (5000, 8192), (8193, 8192), (3, 1 << 26), (10, 3 << 22)],
+)
 def test_chunks_cover_all_tokens_and_are_bounded(tokens: int, elements: int) -> None:
     parts = gpu.chunks(tokens, elements)
     lengths = [len(range(tokens)[part]) for part in parts]
     assert sum(lengths) == tokens
     assert all(length == 1 or length * elements <= gpu._CHUNK_ELEMENTS for length in lengths)
     assert all(0 < length <= lengths[0] for length in lengths)
+    if any(length > 1 for length in lengths):
+        assert all(part.start % min(4, lengths[0]) == 0 for part in parts)

@@ -78,10 +78,16 @@ def padded(num_keys: int) -> int:
 
 
 def chunks(tokens: int, elements_per_token: int) -> list[slice]:
-    """Cut tokens into equal parts that hold at most ``_CHUNK_ELEMENTS``, or one token."""
+    """Cut tokens into equal parts that hold at most ``_CHUNK_ELEMENTS``, or one token.
+
+    Parts are multiples of 4 tokens, so that what begins with one is as aligned as the whole, for
+    which a kernel is compiled.
+    """
     most = max(1, _CHUNK_ELEMENTS // elements_per_token)
-    size = max(1, -(-tokens // max(1, -(-tokens // most))))
-    return [slice(start, start + size) for start in range(0, tokens, size)]
+    unit = 4 if most >= 4 else 1
+    num_parts = -(-tokens // (most // unit * unit))
+    size = -(-tokens // max(1, num_parts * unit)) * unit
+    return [slice(start, start + size) for start in range(0, tokens, max(1, size))]
 
 
 def matmul_fp32(first: Tensor, second: Tensor) -> Tensor:

@@ -76,6 +76,8 @@ def make(**changes: object) -> dispatch.Implementation:
         ({"dtypes": (torch.bfloat16,)}, "it takes torch.bfloat16"),
         ({"max_width": 7}, "it takes rows of at most 7 elements"),
         ({"max_width": 8}, None),
+        ({"max_sizes": {"top_k": 31}}, "it takes a top_k of at most 31"),
+        ({"max_sizes": {"top_k": 32, "num_keys": 1}}, None),
         ({"package": "no_such_package"}, "no_such_package is not installed"),
         ({"unordered_on": ("cuda",)}, None),
         (
@@ -85,8 +87,14 @@ def make(**changes: object) -> dispatch.Implementation:
     ],
 )
 def test_an_implementation_says_what_it_refuses(changes: dict[str, object], expected) -> None:
-    call = dataclasses.replace(CPU, deterministic=True)
+    call = dataclasses.replace(CPU, deterministic=True, sizes={"top_k": 32})
     assert make(**changes).refusal(call) == expected
+
+
+def test_a_call_names_its_sizes() -> None:
+    call = dataclasses.replace(CPU, sizes={"top_k": 65, "num_keys": 100})
+    assert str(call) == "cpu with torch.float32, width 8, top_k 65, num_keys 100"
+    assert {call: "hashable"}[dataclasses.replace(call)] == "hashable"
 
 
 def test_the_first_refusal_passes_the_call_on(monkeypatch: pytest.MonkeyPatch) -> None:

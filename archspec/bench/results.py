@@ -5,6 +5,7 @@ The JSON of a report holds both; reading one back takes the raw times only.
 
 from __future__ import annotations
 
+import json
 import re
 import statistics
 from collections.abc import Mapping, Sequence
@@ -155,6 +156,12 @@ class Report:
         }
 
 
+def report_json(report: Report) -> str:
+    """Write a report as JSON text, each list of times on one line."""
+    text = json.dumps(report.as_dict(), indent=1)
+    return re.sub(r"\[\s+([^][{}]*?)\s+\]", _on_one_line, text) + "\n"
+
+
 def report_from_dict(value: Mapping[str, Any]) -> Report:
     """Read what :meth:`Report.as_dict` returned.
 
@@ -186,6 +193,10 @@ def size_text(key: str, value: int | str) -> str:
             if value >= 1 << shift and value % (1 << shift) == 0:
                 return f"{value >> shift}{unit}"
     return str(value)
+
+
+def _on_one_line(found: re.Match[str]) -> str:
+    return f"[{' '.join(found[1].split())}]"
 
 
 def _timing_dict(timing: Timing) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import pathlib
 import sys
 from typing import TYPE_CHECKING
 
-from archspec.cli.command import Subparsers, add_json, console, declare, print_json
+from archspec.cli.command import Subparsers, add_json, console, declare
 
 if TYPE_CHECKING:
     from archspec.bench.results import Report
@@ -55,7 +55,9 @@ def run(arguments: argparse.Namespace) -> int:
 
         plot_bench(report, arguments.png)
     if arguments.json:
-        print_json(report.as_dict())
+        from archspec.bench.results import report_json
+
+        print(report_json(report), end="")
     else:
         from archspec.report.bench import bench_view
 

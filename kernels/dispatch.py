@@ -121,6 +121,7 @@ def _reference(module: str) -> Implementation:
 
 
 _BAG = (_stock("embedding_bag.stock"), _reference("embedding_bag.reference"))
+_BAG_ADJOINTS = (_numba("embedding_bag.cpu", torch.float32), *_BAG)
 _TOPK_NUMBA = _numba("product_key_topk.cpu", torch.float32, torch.bfloat16, torch.float16)
 _TOPK = (
     _TOPK_NUMBA,
@@ -128,13 +129,22 @@ _TOPK = (
     _reference("product_key_topk.reference"),
 )
 _GROUPED = (_stock("grouped_matmul.stock"), _reference("grouped_matmul.reference"))
-_ROWS = (_stock("row_optimizer.stock"), _reference("row_optimizer.reference"))
+_ROW_SUMS = (
+    _numba("row_optimizer.cpu", torch.float32, torch.bfloat16, torch.float16),
+    _stock("row_optimizer.stock"),
+    _reference("row_optimizer.reference"),
+)
+_ROW_UPDATES = (
+    _numba("row_optimizer.cpu", torch.float32, torch.bfloat16),
+    _stock("row_optimizer.stock"),
+    _reference("row_optimizer.reference"),
+)
 
 # Op -> implementations, best first.
 IMPLEMENTATIONS: Mapping[str, tuple[Implementation, ...]] = {
     "embedding_bag": _BAG,
-    "gather_dot": _BAG,
-    "scatter_rows": _BAG,
+    "gather_dot": _BAG_ADJOINTS,
+    "scatter_rows": _BAG_ADJOINTS,
     "product_key_topk": _TOPK,
     "product_key_topk_backward": (
         _TOPK_NUMBA,
@@ -143,11 +153,11 @@ IMPLEMENTATIONS: Mapping[str, tuple[Implementation, ...]] = {
     ),
     "grouped_matmul": _GROUPED,
     "grouped_outer": _GROUPED,
-    "sum_rows": _ROWS,
-    "row_square_norms": _ROWS,
-    "row_adam_": _ROWS,
-    "row_adagrad_": _ROWS,
-    "row_sgd_": _ROWS,
+    "sum_rows": _ROW_SUMS,
+    "row_square_norms": _ROW_SUMS,
+    "row_adam_": _ROW_UPDATES,
+    "row_adagrad_": _ROW_UPDATES,
+    "row_sgd_": _ROW_UPDATES,
 }
 
 

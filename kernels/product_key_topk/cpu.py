@@ -222,9 +222,9 @@ def _drop_ties(threshold, top_k, candidates, ids):
 @njit(nogil=True, cache=True)
 def _collect_pairs(best, keys, num_keys, ranks, candidates, ids):
     """List the pairs of ranks whose sums reach one that ``top_k`` pairs reach."""
-    first, second = best
-    first_keys, second_keys = keys
-    first_ranks, second_ranks = ranks
+    first, second = best[0], best[1]
+    first_keys, second_keys = keys[0], keys[1]
+    first_ranks, second_ranks = ranks[0], ranks[1]
     top_k = len(first)
     threshold = first[0] + second[top_k - 1]
     for a in range(top_k):

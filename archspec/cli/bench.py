@@ -45,6 +45,7 @@ def add_parser(commands: Subparsers) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Measure, or load, then print and draw."""
+    _require_one_source(arguments)
     if arguments.png is not None:
         from archspec.report.bench_plot import require_plot_path
 
@@ -64,6 +65,18 @@ def run(arguments: argparse.Namespace) -> int:
         out = console()
         out.print(bench_view(report, width=out.width))
     return 0
+
+
+def _require_one_source(arguments: argparse.Namespace) -> None:
+    from archspec.errors import BenchmarkError
+
+    given = [
+        f"--{name}" for name in ("device", "quick", "only", "threads") if getattr(arguments, name)
+    ]
+    if arguments.load is not None and given:
+        raise BenchmarkError(
+            f"--load shows a run that was measured before; leave out {' and '.join(given)}"
+        )
 
 
 def _measured(arguments: argparse.Namespace) -> Report:

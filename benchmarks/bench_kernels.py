@@ -33,6 +33,7 @@ def main() -> int:
         report = bench_kernels("cpu", progress=lambda line: print(line, flush=True))
         RESULTS.mkdir(exist_ok=True)
         (RESULTS / f"{report.file_stem}.json").write_text(report_json(report))
+    report.require_agreement()
     plot_bench(report, str(RESULTS / f"{report.file_stem}.png"))
     PAGE.write_text(write_into(PAGE.read_text(), report))
     return 0

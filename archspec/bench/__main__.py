@@ -11,7 +11,7 @@ from pathlib import Path
 
 from archspec.bench.goals import goals
 from archspec.bench.kernels import bench_kernels
-from archspec.bench.results import report_json
+from archspec.bench.results import Report, report_json
 from archspec.errors import ArchspecError
 
 
@@ -46,6 +46,15 @@ def main() -> int:
             f"goal {sign} {goal.bound:.2f}: {verdict}"
         )
     _say(f"wrote {file}, {report.seconds:.0f} s")
+    return _status(report)
+
+
+def _status(report: Report) -> int:
+    try:
+        report.require_agreement()
+    except ArchspecError as error:
+        _say(f"error: {error}")
+        return error.exit_status
     return 0
 
 

@@ -30,11 +30,11 @@ def bench_kernels(
         progress: Takes a line of text after each size.
 
     Returns:
-        Raw times and what follows from them. Memory that is short, and stock ways that cannot run,
-        are noted in it.
+        Raw times and what follows from them. Memory that is short, and stock ways that cannot run
+        or give another result, are noted in it.
 
     Raises:
-        BenchmarkError: There is no such device or case, or two ways disagree.
+        BenchmarkError: There is no such device or case.
     """
     name = device or ("cuda" if torch.cuda.is_available() else "cpu")
     if name == "cuda" and not torch.cuda.is_available():

@@ -28,11 +28,13 @@ class Timing:
         name: ``archspec`` for ours, else the stock way.
         seconds: One a round, in the order of rounds; empty if it did not run.
         skipped: Why it did not run.
+        disagrees: Whether it did not because its result is not ours.
     """
 
     name: str
     seconds: tuple[float, ...] = ()
     skipped: str | None = None
+    disagrees: bool = False
 
     @property
     def median(self) -> float:
@@ -139,6 +141,21 @@ class Report:
         """The device's name as that of a file: ``nvidia-h100-80gb-hbm3``."""
         return re.sub(r"[^a-z0-9]+", "-", str(self.machine["name"]).lower()).strip("-")
 
+    def require_agreement(self) -> None:
+        """Refuse a run in which a stock way and ours gave different results.
+
+        Raises:
+            BenchmarkError: Some did; names them all.
+        """
+        found = [
+            f"{row.case} {row.label}: {timing.name}: {timing.skipped}"
+            for row in self.rows
+            for timing in row.stock
+            if timing.disagrees
+        ]
+        if found:
+            raise BenchmarkError("\n".join(found))
+
     def of(self, case: str) -> tuple[Row, ...]:
         """Rows of a case."""
         return tuple(row for row in self.rows if row.case == case)
@@ -205,6 +222,7 @@ def _timing_dict(timing: Timing) -> dict[str, Any]:
         "seconds": list(timing.seconds),
         "median_seconds": timing.median if timing.seconds else None,
         "skipped": timing.skipped,
+        "disagrees": timing.disagrees,
     }
 
 
@@ -261,4 +279,9 @@ def _row(value: Mapping[str, Any]) -> Row:
 
 def _timing(value: Mapping[str, Any]) -> Timing:
     seconds: Sequence[float] = value["seconds"]
-    return Timing(name=value["name"], seconds=tuple(seconds), skipped=value["skipped"])
+    return Timing(
+        name=value["name"],
+        seconds=tuple(seconds),
+        skipped=value["skipped"],
+        disagrees=value["disagrees"],
+    )

@@ -64,6 +64,7 @@ def run(arguments: argparse.Namespace) -> int:
 
         out = console()
         out.print(bench_view(report, width=out.width))
+    report.require_agreement()
     return 0
 
 

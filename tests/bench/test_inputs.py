@@ -50,10 +50,10 @@ def test_weights_of_a_token_sum_to_about_one(generator):
 
 
 def test_a_lazy_table_holds_its_rows_and_zeros():
-    rows, values = torch.tensor([3, 900]), torch.randn(2, 5)
+    rows, values = torch.tensor([3, 900]), torch.arange(1.0, 11.0).view(2, 5)
     table = lazy_table(1000, rows, values)
     assert torch.equal(table[rows], values)
-    assert torch.equal(table.abs().sum(), values.abs().sum())
+    assert table.count_nonzero() == values.numel()
 
 
 def test_lazy_zeros_can_be_larger_than_what_they_take():

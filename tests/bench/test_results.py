@@ -22,7 +22,7 @@ ROW_KEYS = [
     "traffic",
     "varied",
 ]
-TIMING_KEYS = ["median_seconds", "name", "seconds", "skipped"]
+TIMING_KEYS = ["disagrees", "median_seconds", "name", "seconds", "skipped"]
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@ import dataclasses
 import pytest
 import torch
 
+from archspec.bench import contest
 from archspec.bench import run as run_module
 from archspec.bench.bag import BagSize
 from archspec.bench.contest import Contest, Entrant, Task, Way
@@ -34,12 +35,12 @@ def failing(name, error):
 
 
 def task(*entrants, **settings):
-    contest = Contest(entrants=entrants, traffic={"all": 100}, tolerance=1e-6)
+    drawn = Contest(entrants=entrants, traffic={"all": 100}, tolerance=1e-6)
     return Task(
         case="made",
         varied="",
         size={"n": 1},
-        draw=lambda: contest,
+        draw=lambda: drawn,
         **{"needs": 0, **settings},
     )
 
@@ -57,14 +58,24 @@ def test_every_way_and_the_copy_run_in_every_round():
     assert row.copy_bytes == 2 * QUICK_ROUNDS.copy_bytes
 
 
-def test_a_stock_way_with_another_result_is_an_error():
-    with pytest.raises(BenchmarkError, match=r"result 0 of stock and of archspec .* the same work"):
-        measured(task(entrant("archspec"), entrant("stock", 1.001)))
+@pytest.mark.parametrize("wrong", [1.001, float("nan")])
+def test_a_stock_way_with_another_result_is_not_timed(wrong):
+    made = task(entrant("archspec"), entrant("stock", wrong), entrant("other"))
+    report = run_tasks([made], CPU, QUICK_ROUNDS)
+    stock, other = report.rows[0].stock
+    assert stock.disagrees
+    assert not stock.seconds
+    assert other.seconds
+    with pytest.raises(BenchmarkError, match=r"made base: stock: its result 0 and ours must agree"):
+        report.require_agreement()
 
 
-def test_a_result_that_is_no_number_is_an_error():
-    with pytest.raises(BenchmarkError, match="differ by nan"):
-        measured(task(entrant("archspec"), entrant("stock", float("nan"))))
+def test_results_are_compared_in_parts(monkeypatch):
+    monkeypatch.setattr(contest, "_PART", 2)
+    ours = torch.tensor([[1.0, 2.0], [3.0, 4.0], [5.0, 0.0]])
+    assert contest.disagreement([ours], [ours], 0.0) is None
+    found = contest.disagreement([ours + torch.eye(3, 2)], [ours], 0.1)
+    assert f"differ by {(2 / 55) ** 0.5:.1e}" in found
 
 
 def test_a_stock_way_that_cannot_run_is_noted():
@@ -76,6 +87,11 @@ def test_a_stock_way_that_cannot_run_is_noted():
 def test_ours_has_to_run():
     with pytest.raises(RuntimeError, match="no kernel"):
         measured(task(failing("archspec", RuntimeError("no kernel")), entrant("stock")))
+
+
+def test_ours_may_run_out_of_memory():
+    row = measured(task(failing("archspec", torch.OutOfMemoryError("all of it is taken"))))
+    assert row.skipped == "all of it is taken"
 
 
 def test_a_refusal_is_noted_without_a_try():

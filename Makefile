@@ -9,7 +9,7 @@ READY := .venv/.ready
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadfile --durations=15
 
 .DEFAULT_GOAL := help
-.PHONY: bench bench-counters clean format help lint reference search setup test test-slow
+.PHONY: bench bench-counters bench-gpu bench-kernels clean format help lint reference search setup test test-slow
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | while IFS="$$(printf '\t')" read -r name text; do \
@@ -56,6 +56,15 @@ reference: $(READY) ## write docs/reference and specs/schema from the schemas
 bench: $(READY) ## run the benchmarks
 	@echo "Running the benchmarks in benchmarks/."
 	@$(BIN)/python -m benchmarks
+
+bench-kernels: $(READY) ## measure the kernels on this CPU, write docs/kernels.md; some minutes, 16 GiB
+	@echo "Measuring the kernels beside stock torch on this CPU."
+	@$(BIN)/python -m benchmarks kernels
+
+# Needs torch with CUDA and Triton, and nothing else: the machine's own Python, nothing installed.
+bench-gpu: ## measure the kernels on a GPU with $(PYTHON), into benchmarks/results; under 8 minutes
+	@echo "Measuring the kernels beside stock torch on the GPU."
+	@PYTHONPATH=. $(PYTHON) -m archspec.bench --device cuda --out benchmarks/results
 
 bench-counters: $(READY) ## compare other parameter and FLOP counters, write docs/counters.md
 	@echo "Installing the counters that the books are compared with."

@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 from archspec.bench.kernels import bench_kernels
-from archspec.bench.results import report_from_dict
+from archspec.bench.results import report_from_dict, report_json
 from archspec.report.bench_markdown import write_into
 from archspec.report.bench_plot import plot_bench
 
@@ -32,8 +32,8 @@ def main() -> int:
     else:
         report = bench_kernels("cpu", progress=lambda line: print(line, flush=True))
         RESULTS.mkdir(exist_ok=True)
-        text = json.dumps(report.as_dict(), indent=1)
-        (RESULTS / f"{report.file_stem}.json").write_text(f"{text}\n")
+        (RESULTS / f"{report.file_stem}.json").write_text(report_json(report))
+    report.require_agreement()
     plot_bench(report, str(RESULTS / f"{report.file_stem}.png"))
     PAGE.write_text(write_into(PAGE.read_text(), report))
     return 0

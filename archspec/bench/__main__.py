@@ -6,12 +6,12 @@ Writes the report as JSON; ``archspec bench kernels --load FILE`` shows and draw
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 
 from archspec.bench.goals import goals
 from archspec.bench.kernels import bench_kernels
+from archspec.bench.results import Report, report_json
 from archspec.errors import ArchspecError
 
 
@@ -37,7 +37,7 @@ def main() -> int:
         return error.exit_status
     file = Path(arguments.out) / f"{report.file_stem}.json"
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(report.as_dict(), indent=1) + "\n")
+    file.write_text(report_json(report))
     for goal in goals(report):
         sign = "<=" if goal.at_most else ">="
         verdict = "met" if goal.met else "missed"
@@ -46,6 +46,15 @@ def main() -> int:
             f"goal {sign} {goal.bound:.2f}: {verdict}"
         )
     _say(f"wrote {file}, {report.seconds:.0f} s")
+    return _status(report)
+
+
+def _status(report: Report) -> int:
+    try:
+        report.require_agreement()
+    except ArchspecError as error:
+        _say(f"error: {error}")
+        return error.exit_status
     return 0
 
 

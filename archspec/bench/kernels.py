@@ -30,24 +30,28 @@ def bench_kernels(
         progress: Takes a line of text after each size.
 
     Returns:
-        Raw times and what follows from them. Memory that is short, and stock ways that cannot run,
-        are noted in it.
+        Raw times and what follows from them. Memory that is short, and stock ways that cannot run
+        or give another result, are noted in it.
 
     Raises:
-        BenchmarkError: There is no such device or case, or two ways disagree.
+        BenchmarkError: There is no such device or case.
     """
     name = device or ("cuda" if torch.cuda.is_available() else "cpu")
     if name == "cuda" and not torch.cuda.is_available():
         raise BenchmarkError("--device cuda: torch sees no CUDA device here; leave it out for cpu")
-    if threads is not None:
-        if threads < 1:
-            raise BenchmarkError(f"threads >= 1 must hold, but threads={threads}")
-        torch.set_num_threads(threads)
+    if threads is not None and threads < 1:
+        raise BenchmarkError(f"--threads: N >= 1 must hold, but N={threads}; raise it")
     place = torch.device(name)
-    return run_tasks(
-        sweep(place, only=only, quick=quick),
-        place,
-        QUICK_ROUNDS if quick else ROUNDS[name],
-        quick=quick,
-        progress=progress,
-    )
+    tasks = sweep(place, only=only, quick=quick)
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads or before)
+    try:
+        return run_tasks(
+            tasks,
+            place,
+            QUICK_ROUNDS if quick else ROUNDS[name],
+            quick=quick,
+            progress=progress,
+        )
+    finally:
+        torch.set_num_threads(before)

@@ -29,7 +29,7 @@ def machine(device: torch.device) -> dict[str, Any]:
     return {
         **(_gpu(device) if device.type == "cuda" else _cpu()),
         "threads": torch.get_num_threads(),
-        "system": platform.platform(),
+        "system": f"{platform.system()} {platform.machine()}",
         "versions": {
             "python": platform.python_version(),
             "torch": torch.__version__,

@@ -5,6 +5,7 @@ The JSON of a report holds both; reading one back takes the raw times only.
 
 from __future__ import annotations
 
+import json
 import re
 import statistics
 from collections.abc import Mapping, Sequence
@@ -27,11 +28,13 @@ class Timing:
         name: ``archspec`` for ours, else the stock way.
         seconds: One a round, in the order of rounds; empty if it did not run.
         skipped: Why it did not run.
+        disagrees: Whether it did not because its result is not ours.
     """
 
     name: str
     seconds: tuple[float, ...] = ()
     skipped: str | None = None
+    disagrees: bool = False
 
     @property
     def median(self) -> float:
@@ -138,6 +141,21 @@ class Report:
         """The device's name as that of a file: ``nvidia-h100-80gb-hbm3``."""
         return re.sub(r"[^a-z0-9]+", "-", str(self.machine["name"]).lower()).strip("-")
 
+    def require_agreement(self) -> None:
+        """Refuse a run in which a stock way and ours gave different results.
+
+        Raises:
+            BenchmarkError: Some did; names them all.
+        """
+        found = [
+            f"{row.case} {row.label}: {timing.name}: {timing.skipped}"
+            for row in self.rows
+            for timing in row.stock
+            if timing.disagrees
+        ]
+        if found:
+            raise BenchmarkError("\n".join(found))
+
     def of(self, case: str) -> tuple[Row, ...]:
         """Rows of a case."""
         return tuple(row for row in self.rows if row.case == case)
@@ -153,6 +171,12 @@ class Report:
             "quick": self.quick,
             "rows": [_row_dict(row) for row in self.rows],
         }
+
+
+def report_json(report: Report) -> str:
+    """Write a report as JSON text, each list of times on one line."""
+    text = json.dumps(report.as_dict(), indent=1)
+    return re.sub(r"\[\s+([^][{}]*?)\s+\]", _on_one_line, text) + "\n"
 
 
 def report_from_dict(value: Mapping[str, Any]) -> Report:
@@ -188,12 +212,17 @@ def size_text(key: str, value: int | str) -> str:
     return str(value)
 
 
+def _on_one_line(found: re.Match[str]) -> str:
+    return f"[{' '.join(found[1].split())}]"
+
+
 def _timing_dict(timing: Timing) -> dict[str, Any]:
     return {
         "name": timing.name,
         "seconds": list(timing.seconds),
         "median_seconds": timing.median if timing.seconds else None,
         "skipped": timing.skipped,
+        "disagrees": timing.disagrees,
     }
 
 
@@ -250,4 +279,9 @@ def _row(value: Mapping[str, Any]) -> Row:
 
 def _timing(value: Mapping[str, Any]) -> Timing:
     seconds: Sequence[float] = value["seconds"]
-    return Timing(name=value["name"], seconds=tuple(seconds), skipped=value["skipped"])
+    return Timing(
+        name=value["name"],
+        seconds=tuple(seconds),
+        skipped=value["skipped"],
+        disagrees=value["disagrees"],
+    )

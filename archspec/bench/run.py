@@ -7,11 +7,12 @@ import gc
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from archspec.bench.contest import Contest, Entrant, Task, Way, require_equal
+from archspec.bench.contest import Contest, Entrant, Task, Way, disagreement
 from archspec.bench.machine import free_bytes, machine
 from archspec.bench.observed import observed_words
 from archspec.bench.results import Report, Row, Timing
@@ -20,7 +21,6 @@ from archspec.units import format_bytes, format_duration
 
 COPY = "copy"
 Progress = Callable[[str], None]
-Outputs = tuple[Tensor, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,8 +66,9 @@ def run_tasks(
         quick: Whether the sizes are tiny, for the report.
         progress: Takes a line of text.
 
-    Raises:
-        BenchmarkError: A stock way and ours do not give the same result.
+    Returns:
+        Raw times; a stock way with another result than ours has none, see
+        :meth:`~archspec.bench.results.Report.require_agreement`.
     """
     start = time.monotonic()
     bench = _Bench(device, rounds)
@@ -102,6 +103,14 @@ def describe(row: Row) -> str:
     return f"{head}: {', '.join(parts)}"
 
 
+class _FirstRun(NamedTuple):
+    """A way, what it gave, and the words of the implementations that it ran."""
+
+    way: Way
+    outputs: tuple[Tensor, ...]
+    words: str
+
+
 class _Bench:
     """What the tasks of a run share: the clock and the copy that rates are compared with."""
 
@@ -117,7 +126,11 @@ class _Bench:
         if refusal is not None:
             return _skipped(task, refusal)
         contest = task.draw()
-        ways, skipped, words = self._enter(task, contest)
+        try:
+            first = _first_run(contest.entrants[0])
+        except torch.OutOfMemoryError as error:
+            return _skipped(task, _first_line(error))
+        ways, skipped, wrong = self._enter(contest, first)
         times = run_rounds(
             self.clock,
             {**ways, COPY: self.copy},
@@ -130,7 +143,8 @@ class _Bench:
             Timing(
                 name=entrant.name,
                 seconds=tuple(times.get(entrant.name, ())),
-                skipped=skipped.get(entrant.name),
+                skipped=skipped.get(entrant.name) or wrong.get(entrant.name),
+                disagrees=entrant.name in wrong,
             )
             for entrant in contest.entrants
         ]
@@ -138,7 +152,7 @@ class _Bench:
             case=task.case,
             varied=task.varied,
             size=task.size,
-            implementation=contest.implementation or words,
+            implementation=contest.implementation or first.words,
             traffic=contest.traffic,
             flops=contest.flops,
             ours=timings[0],
@@ -147,29 +161,36 @@ class _Bench:
             copy_bytes=self.copy_bytes,
         )
 
-    def _enter(self, task: Task, contest: Contest) -> tuple[dict[str, Way], dict[str, str], str]:
-        """Let everybody allocate, run once to be compared, and once more to warm up.
+    def _enter(
+        self, contest: Contest, first: _FirstRun
+    ) -> tuple[dict[str, Way], dict[str, str], dict[str, str]]:
+        """Let the stock ways allocate and run once, to be compared; then everybody to warm up.
 
         Returns:
-            Who is ready, who is not and why, and the words of our implementations.
+            Who is ready; who is not, and why; and who gave another result than ours.
         """
-        ways: dict[str, Way] = {}
+        ours, *stock = contest.entrants
+        ways = {ours.name: first.way}
         skipped: dict[str, str] = {}
-        ways[contest.entrants[0].name], expected, words = _first_run(contest.entrants[0])
-        for entrant in contest.entrants[1:]:
+        wrong: dict[str, str] = {}
+        for entrant in stock:
             refusal = entrant.refusal or self._missing(entrant.needs)
-            if refusal is None:
-                try:
-                    ways[entrant.name], found, _ = _first_run(entrant)
-                except (RuntimeError, NotImplementedError) as error:
-                    refusal = _first_line(error)
             if refusal is not None:
                 skipped[entrant.name] = refusal
-            elif found:
-                require_equal(task, entrant.name, found, expected, contest.tolerance)
-        for one in ways.values():
-            self.clock.seconds(one, 1)
-        return ways, skipped, words
+                continue
+            try:
+                found = _first_run(entrant)
+            except (RuntimeError, NotImplementedError) as error:
+                skipped[entrant.name] = _first_line(error)
+                continue
+            fault = found.outputs and disagreement(found.outputs, first.outputs, contest.tolerance)
+            if fault:
+                wrong[entrant.name] = fault
+            else:
+                ways[entrant.name] = found.way
+        for way in ways.values():
+            self.clock.seconds(way, 1)
+        return ways, skipped, wrong
 
     def _missing(self, needs: int) -> str | None:
         free = free_bytes(self.device)
@@ -181,14 +202,13 @@ class _Bench:
         return f"it takes {format_bytes(needs)} of memory, and {format_bytes(free)} may be taken"
 
 
-def _first_run(entrant: Entrant) -> tuple[Way, Outputs, str]:
-    """Return a way, what it gives, and the words of the implementations that it ran."""
+def _first_run(entrant: Entrant) -> _FirstRun:
     way = entrant.enter()
     state = way.prepare(0)
     with observed_words() as words:
         result = way.run(state)
     outputs = () if way.outputs is None else way.outputs(result)
-    return way, tuple(output.detach() for output in outputs), " + ".join(words)
+    return _FirstRun(way, tuple(output.detach() for output in outputs), " + ".join(words))
 
 
 def _skipped(task: Task, reason: str) -> Row:

@@ -8,7 +8,7 @@ import pathlib
 import sys
 from typing import TYPE_CHECKING
 
-from archspec.cli.command import Subparsers, add_json, console, declare, print_json
+from archspec.cli.command import Subparsers, add_json, console, declare
 
 if TYPE_CHECKING:
     from archspec.bench.results import Report
@@ -45,6 +45,7 @@ def add_parser(commands: Subparsers) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Measure, or load, then print and draw."""
+    _require_one_source(arguments)
     if arguments.png is not None:
         from archspec.report.bench_plot import require_plot_path
 
@@ -55,13 +56,28 @@ def run(arguments: argparse.Namespace) -> int:
 
         plot_bench(report, arguments.png)
     if arguments.json:
-        print_json(report.as_dict())
+        from archspec.bench.results import report_json
+
+        print(report_json(report), end="")
     else:
         from archspec.report.bench import bench_view
 
         out = console()
         out.print(bench_view(report, width=out.width))
+    report.require_agreement()
     return 0
+
+
+def _require_one_source(arguments: argparse.Namespace) -> None:
+    from archspec.errors import BenchmarkError
+
+    given = [
+        f"--{name}" for name in ("device", "quick", "only", "threads") if getattr(arguments, name)
+    ]
+    if arguments.load is not None and given:
+        raise BenchmarkError(
+            f"--load shows a run that was measured before; leave out {' and '.join(given)}"
+        )
 
 
 def _measured(arguments: argparse.Namespace) -> Report:

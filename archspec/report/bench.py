@@ -94,11 +94,13 @@ def _case_view(rows: Sequence[Row], *, roomy: bool) -> Iterator[RenderableType]:
     if base.traffic:
         yield Text(traffic_line(base))
     names = stock_names(rows)
-    rate = "rate" if base.case in _BY_FLOPS else "bandwidth"
-    headers = ("", "runs on", "time", rate, "of copy", *names)
+    rates = ("rate",) if base.case in _BY_FLOPS else ("bandwidth", "of copy")
+    headers = ("", "runs on", "time", *rates, *names)
     table = plain_table(*(headers if roomy else map(_folded, headers)))
     for column in table.columns[2:]:
         column.justify = "right"
+        column.no_wrap = True
+    table.columns[0].no_wrap = True
     for row in rows:
         if row.ours.seconds:
             table.add_row(*_cells(row, names, roomy=roomy))
@@ -116,9 +118,10 @@ def _cells(row: Row, names: Sequence[str], *, roomy: bool) -> Iterator[str]:
     yield row.implementation
     yield format_duration(row.ours.median)
     yield rate_text(row)
-    share = row.of_copy
-    interval = f" ({share.low:.2f}-{share.high:.2f})" if roomy else ""
-    yield f"{share.median:.2f}{interval}"
+    if row.case not in _BY_FLOPS:
+        share = row.of_copy
+        interval = f" ({share.low:.2f}-{share.high:.2f})" if roomy else ""
+        yield f"{share.median:.2f}{interval}"
     for name in names:
         yield ratio_text(row.ratio(name), roomy=roomy)
 

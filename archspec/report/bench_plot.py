@@ -115,6 +115,8 @@ def _swept(report: Report, panel: _Panel) -> list[Row]:
 
 
 def _draw(axes: Axes, panel: _Panel, rows: Sequence[Row], colours: dict[str, str]) -> None:
+    from matplotlib.ticker import LogLocator
+
     if panel.is_bandwidth:
         copied = [row.copy_bytes / row.copy.median for row in rows]
         positions = [int(row.size[panel.key]) for row in rows]
@@ -127,6 +129,7 @@ def _draw(axes: Axes, panel: _Panel, rows: Sequence[Row], colours: dict[str, str
         axes.set_ylim(bottom=0)
     else:
         axes.set_yscale("log")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     ticks = [int(row.size[panel.key]) for row in rows]
     axes.set_xticks(ticks, [size_text(panel.key, tick) for tick in ticks])
     axes.minorticks_off()
@@ -177,7 +180,7 @@ def _legend(figure: Any, grid: Sequence[Axes]) -> None:
         handles=[found[label] for label in order],
         labels=order,
         loc="outside lower center",
-        ncols=min(len(order), 4 if len(grid) == 1 else 8),
+        ncols=min(len(order), 4 if len(grid) == 1 else 9),
         frameon=False,
         fontsize=9,
     )

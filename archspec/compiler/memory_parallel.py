@@ -115,9 +115,7 @@ class ParallelLookup:
             return x
         in_splits = [x.shape[0] * width for width in widths]
         flat = torch.cat([part.reshape(-1) for part in x.split(widths, dim=1)])
-        received = exchange(
-            flat, [x.shape[0] * widths[rank]] * ranks, in_splits, self.column_group
-        )
+        received = exchange(flat, [x.shape[0] * widths[rank]] * ranks, in_splits, self.column_group)
         return received.view(ranks * x.shape[0], widths[rank])
 
 
@@ -147,18 +145,26 @@ def average_over_replicas(
 
 
 def _bag(slots: Tensor, weights: Tensor, rows: Tensor) -> Tensor:
-    """Sum rows; a rank that holds none adds nothing, but takes part in what follows."""
-    if rows.numel():
-        return embedding_bag(slots, weights, rows)
-    return rows.new_zeros(len(slots), rows.shape[1]) + (0 * weights[:, :1]).to(rows.dtype)
+    """Sum rows; a rank that holds none adds nothing, but takes part in all that follows."""
+    slots, weights, table = _stand_in(slots, weights, rows)
+    return embedding_bag(slots, weights, table)[:, : rows.shape[1]]
 
 
 def _dots(slots: Tensor, tokens: Tensor, rows: Tensor) -> Tensor:
     """Dot rows with tokens; likewise."""
+    slots, tokens, table = _stand_in(slots, tokens, rows)
+    if tokens.shape[1] < table.shape[1]:
+        tokens = torch.nn.functional.pad(tokens, (0, table.shape[1] - tokens.shape[1]))
+    result: Tensor = gather_dot(slots, tokens, table)
+    return result
+
+
+def _stand_in(slots: Tensor, other: Tensor, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Put one row of zeros in the place of a part without elements.
+
+    The same operations then run on every rank: what a backward pass sends must come in one order
+    everywhere, and with recompute it depends on which operation first asks for what it saved.
+    """
     if rows.numel():
-        result: Tensor = gather_dot(slots, tokens, rows)
-        return result
-    nothing = 0 * tokens.sum(1, keepdim=True)
-    return (torch.zeros_like(slots, dtype=rows.dtype) + nothing).to(
-        torch.promote_types(rows.dtype, torch.float32)
-    )
+        return slots, other, rows
+    return torch.zeros_like(slots), other, rows.new_zeros(1, max(1, rows.shape[1]))

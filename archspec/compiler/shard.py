@@ -239,9 +239,7 @@ def _share(layout: Layout) -> None:
 def _apply_fsdp(layout: Layout) -> None:
     model, meshes, precision = layout.model, layout.meshes, layout.plan.precision
     whole = _left_alone(layout)
-    dims = {
-        parameter: layout.layouts[name] for name, parameter in model.named_parameters()
-    }
+    dims = {parameter: layout.layouts[name] for name, parameter in model.named_parameters()}
 
     def shard(module: nn.Module, mesh: DeviceMesh, policy: MixedPrecisionPolicy) -> None:
         ranks = mesh.size(mesh.ndim - 1)
@@ -301,5 +299,3 @@ def _table_policy(precision: Precision) -> MixedPrecisionPolicy:
     return MixedPrecisionPolicy(
         reduce_dtype=getattr(torch, precision.gradients), cast_forward_inputs=False
     )
-
-

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint, create_selective_checkpoint_contexts
 
-from archspec.blocks.module import ForwardContext
+from archspec.blocks.module import ForwardContext, LossRecorder
 from archspec.model.cache import LayerCache
 from archspec.spec.plan import Recompute
 
@@ -62,11 +62,15 @@ def _run_again(
     contexts = [context]
 
     def run(x: Tensor) -> Tensor:
-        used = contexts.pop() if contexts else dataclasses.replace(context, losses={}, usage=None)
+        used = contexts.pop() if contexts else _forgetful(context)
         return forward(x, used, cache)
 
     result: Tensor = checkpoint(run, x, **options)
     return result
+
+
+def _forgetful(context: ForwardContext) -> ForwardContext:
+    return dataclasses.replace(context, losses=LossRecorder(), usage=None)
 
 
 def _overloads(name: str) -> list[torch._ops.OpOverload[..., Any]]:

@@ -8,7 +8,7 @@ ranks: how it is laid over devices is data beside it, applied to the finished mo
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -53,6 +53,30 @@ class Cache(Protocol):
     length: int
 
 
+class LossRecorder(Mapping[str, list[Tensor]]):
+    """Auxiliary losses by name.
+
+    Neither a dict nor a dataclass: those FSDP rebuilds, with the tensors in them, whenever it hands
+    a layer its arguments, and what a layer adds to the copy would be lost.
+    """
+
+    def __init__(self) -> None:
+        self._losses: dict[str, list[Tensor]] = {}
+
+    def add(self, name: str, value: Tensor) -> None:
+        """Add one block's loss."""
+        self._losses.setdefault(name, []).append(value)
+
+    def __getitem__(self, name: str) -> list[Tensor]:
+        return self._losses[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._losses)
+
+    def __len__(self) -> int:
+        return len(self._losses)
+
+
 def _alone(counts: Tensor) -> Tensor:
     """Leave counts as they are, where one process has the whole batch."""
     return counts
@@ -82,13 +106,13 @@ class ForwardContext:
     positions: Tensor | None = None
     document_mask: Tensor | None = None
     cache: Cache | None = None
-    losses: dict[str, list[Tensor]] = field(default_factory=dict)
+    losses: LossRecorder = field(default_factory=LossRecorder)
     usage: UsageRecorder | None = None
     sum_over_batch: Callable[[Tensor], Tensor] = _alone
 
     def add_loss(self, name: str, value: Tensor) -> None:
         """Hand an auxiliary loss to whoever trains; its coefficient is theirs."""
-        self.losses.setdefault(name, []).append(value)
+        self.losses.add(name, value)
 
 
 class Block(Part):

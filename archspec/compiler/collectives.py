@@ -101,7 +101,8 @@ class _Exchange(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None]:
-        return _all_to_all(grads[0], *ctx.splits, ctx.group), None, None, None
+        out_splits, in_splits = ctx.splits
+        return _all_to_all(grads[0], out_splits, in_splits, ctx.group), None, None, None
 
 
 class _Enter(torch.autograd.Function):
@@ -117,11 +118,11 @@ class _Enter(torch.autograd.Function):
 
 class _Leave(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, group: dist.ProcessGroup) -> Tensor:
+    def forward(_ctx: Any, x: Tensor, group: dist.ProcessGroup) -> Tensor:
         return all_reduce(x, group)
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+    def backward(_ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
         return grads[0], None
 
 

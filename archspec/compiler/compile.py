@@ -9,6 +9,7 @@ import torch
 from archspec.blocks.table import Table
 from archspec.compiler.build import build
 from archspec.compiler.initialise import find_initialisers, initialise
+from archspec.compiler.recompute import recompute_layer
 from archspec.errors import ArchspecError, suggest
 from archspec.model.transformer import Transformer
 from archspec.quantities import DTYPE_BYTES
@@ -78,6 +79,10 @@ def _compile_over_ranks(
         if isinstance(module, Table):
             module.to(_torch_dtype(plan.precision.tables))
     find_initialisers(model)
+    for layer in model.layers:
+        recompute_layer(layer, plan.recompute)
+        if plan.compile:
+            layer.forward = torch.compile(layer.forward)
     lay_out(model, plan, meshes)
     model.to_empty(device=device)
     finish_tables(model, plan, meshes)

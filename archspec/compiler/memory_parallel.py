@@ -143,19 +143,27 @@ def average_over_replicas(
 
 
 def _bag(slots: Tensor, weights: Tensor, rows: Rows) -> Tensor:
-    """Sum rows; a rank that holds none adds nothing, but takes part in what follows."""
-    held = rows.held
-    if held.numel():
-        return rows.bag(slots, weights)
-    return held.new_zeros(len(slots), held.shape[1]) + (0 * weights[:, :1]).to(held.dtype)
+    """Sum rows; a rank that holds none adds nothing, but takes part in all that follows."""
+    slots, held = _stand_in(slots, rows)
+    return held.bag(slots, weights)[:, : rows.held.shape[1]]
 
 
 def _dots(slots: Tensor, tokens: Tensor, rows: Rows) -> Tensor:
     """Dot rows with tokens; likewise."""
+    slots, held = _stand_in(slots, rows)
+    missing = held.held.shape[1] - tokens.shape[1]
+    if missing:
+        tokens = torch.nn.functional.pad(tokens, (0, missing))
+    return held.dots(slots, tokens)
+
+
+def _stand_in(slots: Tensor, rows: Rows) -> tuple[Tensor, Rows]:
+    """Put one row of zeros in the place of a part without elements.
+
+    The same operations then run on every rank: what a backward pass sends must come in one order
+    everywhere, and with recompute it depends on which operation first asks for what it saved.
+    """
     held = rows.held
     if held.numel():
-        return rows.dots(slots, tokens)
-    nothing = 0 * tokens.sum(1, keepdim=True)
-    return (torch.zeros_like(slots, dtype=held.dtype) + nothing).to(
-        torch.promote_types(held.dtype, torch.float32)
-    )
+        return slots, rows
+    return torch.zeros_like(slots), Rows(held.new_zeros(1, max(1, held.shape[1])), None)

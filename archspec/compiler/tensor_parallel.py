@@ -35,7 +35,8 @@ class LocalLinear(nn.Linear):
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 (torch's name)
         """Project."""
-        bias = None if self.bias is None else local(self.bias)
+        bias: Tensor | None = self.bias  # torch declares it a Tensor
+        bias = None if bias is None else local(bias)
         return F.linear(input, local(self.weight), bias)
 
 
@@ -47,7 +48,8 @@ class LeavingLinear(nn.Linear):
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 (torch's name)
         """Project."""
         result = leave(F.linear(input, local(self.weight)), self.tp_group)
-        return result if self.bias is None else result + self.bias
+        bias: Tensor | None = self.bias  # torch declares it a Tensor
+        return result if bias is None else result + bias
 
 
 class ParallelVocabulary:
@@ -125,7 +127,7 @@ def _cut_dim(parameter: Tensor) -> int | None:
 
 
 def _enter_inputs(
-    module: nn.Module, inputs: tuple[Any, ...], *, group: dist.ProcessGroup
+    _module: nn.Module, inputs: tuple[Any, ...], *, group: dist.ProcessGroup
 ) -> tuple[Any, ...]:
     """Enter with every input that a gradient can reach."""
     return tuple(
@@ -135,7 +137,7 @@ def _enter_inputs(
 
 
 def _leave_output(
-    module: nn.Module, inputs: tuple[Any, ...], output: Tensor, *, group: dist.ProcessGroup
+    _module: nn.Module, _inputs: tuple[Any, ...], output: Tensor, *, group: dist.ProcessGroup
 ) -> Tensor:
     return leave(output, group)
 
@@ -166,8 +168,8 @@ def _gather_heads(x: Tensor, group: dist.ProcessGroup) -> Tensor:
 
 
 def _join_output(
-    module: nn.Module,
-    inputs: tuple[Any, ...],
+    _module: nn.Module,
+    _inputs: tuple[Any, ...],
     output: Tensor,
     *,
     width: int,

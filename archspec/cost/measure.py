@@ -8,36 +8,20 @@ whatever does not grow with the tokens (parameters, rotary angles) drops out.
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
-from torch.utils.checkpoint import checkpoint, create_selective_checkpoint_contexts
 
 from archspec.compiler.compile import compile
-from archspec.model.layer import Layer
+from archspec.compiler.recompute import recompute_layer
 from archspec.model.transformer import Transformer
 from archspec.spec.model import ModelSpec
 from archspec.spec.plan import Recompute
-
-_KEPT_OPS = (
-    "aten::mm",
-    "aten::addmm",
-    "aten::bmm",
-    "aten::embedding",
-    "aten::_scaled_dot_product_flash_attention",
-    "aten::_scaled_dot_product_flash_attention_for_cpu",
-    "aten::_scaled_dot_product_efficient_attention",
-    "archspec::grouped_matmul",
-    "archspec::embedding_bag",
-    "archspec::product_key_topk",
-)
 
 
 def measure_activations(
@@ -53,28 +37,9 @@ def measure_activations(
     length = seq_len or spec.max_seq_len
     model = compile(spec, device="cpu", seed=0)
     for layer in model.layers:
-        assert isinstance(layer, Layer)
-        _checkpoint(layer, recompute)
+        recompute_layer(layer, recompute)
     small, large = (_kept_bytes(model, batch, length) for batch in (2, 6))
     return (large - small) / (4 * length)
-
-
-def _checkpoint(layer: nn.Module, recompute: Recompute) -> None:
-    """Make a layer recompute; only for measuring, as auxiliary losses are added twice."""
-    if recompute == "none":
-        return
-    options: dict[str, Any] = {"use_reentrant": False}
-    if recompute == "selective":
-        kept = [overload for name in _KEPT_OPS for overload in _overloads(name)]
-        options |= {"context_fn": partial(create_selective_checkpoint_contexts, kept)}
-    run: Callable[..., Tensor] = layer.forward
-    layer.forward = partial(checkpoint, run, **options)
-
-
-def _overloads(name: str) -> list[torch._ops.OpOverload[..., Any]]:
-    space, _, op = name.partition("::")
-    packet = getattr(getattr(torch.ops, space), op)
-    return [getattr(packet, overload) for overload in packet.overloads()]
 
 
 class _Watch(TorchDispatchMode):

@@ -77,21 +77,22 @@ def run_on_threads(
 
 
 @contextmanager
-def _threaded_world() -> Iterator[tuple[dist.Store, Callable[[BaseException], None]]]:
+def _threaded_world() -> Iterator[tuple[Any, Callable[[BaseException], None]]]:
     """Give every thread a world of its own, with autograd running in the calling thread."""
     from torch.testing._internal.distributed import multi_threaded_pg as threaded
 
     if dist.is_initialized():
         raise RuntimeError("ranks as threads need a process without a process group")
-    torch._C._distributed_c10d._set_thread_isolation_mode(True)
+    isolate: Any = getattr(torch._C._distributed_c10d, "_set_thread_isolation_mode")  # noqa: B009 (untyped)
+    isolate(True)
     threaded._install_threaded_pg()
     threaded.ProcessLocalGroup.reset()
     try:
-        yield dist.HashStore(), threaded.ProcessLocalGroup.exception_handle
+        yield torch._C._distributed_c10d.HashStore(), threaded.ProcessLocalGroup.exception_handle
     finally:
         threaded.ProcessLocalGroup.reset()
         threaded._uninstall_threaded_pg()
-        torch._C._distributed_c10d._set_thread_isolation_mode(False)
+        isolate(False)
 
 
 def _stack_of(thread: threading.Thread) -> str:

@@ -86,7 +86,8 @@ class Experts(Part):
         outputs = self.exchange(self.run_rows, copies.index_select(0, order), counts)
         weighted = outputs * weights.flatten().index_select(0, order)[:, None]
         back = weighted.index_select(0, invert(order)).view(count, top_k, -1)
-        return back.sum(1)
+        result: Tensor = back.sum(1)
+        return result
 
     def run_rows(self, rows: Tensor, counts: Tensor) -> Tensor:
         """Run each row through its expert.

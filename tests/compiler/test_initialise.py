@@ -1,12 +1,19 @@
 """First values depend on the seed, the parameter's name and the row, and on nothing else."""
 
+import tracemalloc
 from itertools import pairwise
 
 import pytest
 import torch
 
 from archspec.compiler.build import build
-from archspec.compiler.initialise import BLOCK_ROWS, as_rows, fill_rows, find_initialisers
+from archspec.compiler.initialise import (
+    BLOCK_ROWS,
+    as_rows,
+    fill_box,
+    fill_rows,
+    find_initialisers,
+)
 from archspec.errors import ArchspecError
 from archspec.initialisers import Constant, Normal
 from archspec.model.norm import RMSNorm
@@ -99,3 +106,42 @@ def test_an_initialiser_without_parameter_is_named(monkeypatch):
     )
     with pytest.raises(ArchspecError, match=r"layers\.0\.\w*norm\.bias does not exist"):
         find_initialisers(build(random_spec(0)))
+
+
+@pytest.mark.parametrize(
+    ("shape", "box"),
+    [
+        ((700, 5), ((3, 700), (1, 4))),
+        ((6, 50, 8), ((2, 5), (0, 50), (3, 8))),
+        ((6, 50, 8), ((2, 5), (10, 31), (0, 8))),
+        ((2, 3, 70, 4), ((0, 2), (1, 3), (0, 70), (0, 4))),
+        ((2, 3, 70, 4), ((1, 2), (0, 3), (5, 60), (2, 3))),
+        ((900,), ((255, 600),)),
+        ((4, 4), ((2, 2), (0, 4))),
+    ],
+)
+def test_any_box_holds_what_the_whole_would(shape, box):
+    whole = torch.full(shape, torch.nan)
+    fill_box(whole, "a", NORMAL, seed=3, shape=shape, box=[(0, length) for length in shape])
+    part = torch.full([stop - start for start, stop in box], torch.nan)
+    fill_box(part, "a", NORMAL, seed=3, shape=shape, box=box)
+    assert whole.isfinite().all()
+    assert torch.equal(part, whole[tuple(slice(*bounds) for bounds in box)])
+
+
+def test_a_whole_box_is_what_rows_are():
+    whole = torch.full((300, 5), torch.nan)
+    fill_box(whole, "a.weight", NORMAL, seed=1, shape=(300, 5), box=((0, 300), (0, 5)))
+    assert torch.equal(whole, rows(0, 300))
+
+
+def test_a_part_of_a_table_takes_little_more_memory_than_its_size():
+    target = torch.empty(2**14, 64)  # a quarter of the columns: 4 MB
+    shape, box = (2**14, 256), ((0, 2**14), (64, 128))
+    tracemalloc.start()
+    try:
+        fill_box(target, "a", NORMAL, seed=0, shape=shape, box=box)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 0.1 * target.nbytes  # numpy's blocks are traced, the table was there before

@@ -77,8 +77,7 @@ def _require_shapes(queries: Tensor, codebooks: Tensor) -> None:
 def product_key_topk_op(queries: Tensor, codebooks: Tensor, top_k: int) -> tuple[Tensor, Tensor]:
     """See :func:`archspec.kernels.product_key_topk.reference.product_key_topk`."""
     select = implementation("product_key_topk", queries, top_k=top_k, num_keys=codebooks.shape[2])
-    with torch.autocast(queries.device.type, enabled=False):
-        result: tuple[Tensor, Tensor] = select(queries, codebooks, top_k)
+    result: tuple[Tensor, Tensor] = select(queries, codebooks, top_k)
     return result
 
 
@@ -90,8 +89,7 @@ def product_key_topk_backward(
     carry_back = implementation(
         "product_key_topk_backward", queries, top_k=slots.shape[2], num_keys=codebooks.shape[2]
     )
-    with torch.autocast(queries.device.type, enabled=False):
-        result: tuple[Tensor, Tensor] = carry_back(grad_scores, slots, queries, codebooks)
+    result: tuple[Tensor, Tensor] = carry_back(grad_scores, slots, queries, codebooks)
     return result
 
 

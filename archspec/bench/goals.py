@@ -10,7 +10,7 @@ import statistics
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from archspec.bench.results import Report, Row
+from archspec.bench.results import Report, Row, size_text
 from archspec.bench.statistics import Ratio
 
 # Least bytes of a row, and the share of the copy bandwidth that the forward must then reach.
@@ -115,7 +115,7 @@ def _growth(
     if small in times and large in times:
         yield Goal(
             case=case,
-            where=f"{key} {small:,} to {large:,}",
+            where=f"{key} {size_text(key, small)} to {size_text(key, large)}",
             what="times as long",
             bound=bound,
             figure=times[large] / times[small],

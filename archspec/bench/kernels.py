@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 
 from archspec.bench.results import Report
-from archspec.bench.run import QUICK_ROUNDS, ROUNDS, Progress, run_tasks
+from archspec.bench.run import QUICK_RUN, RUNS, Progress, run_tasks
 from archspec.bench.sweeps import sweep
 from archspec.errors import BenchmarkError
 
@@ -49,7 +49,7 @@ def bench_kernels(
         return run_tasks(
             tasks,
             place,
-            QUICK_ROUNDS if quick else ROUNDS[name],
+            QUICK_RUN if quick else RUNS[name],
             quick=quick,
             progress=progress,
         )

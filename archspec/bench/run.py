@@ -16,7 +16,7 @@ from archspec.bench.contest import Contest, Entrant, Task, Way, disagreement
 from archspec.bench.machine import free_bytes, machine
 from archspec.bench.observed import observed_words
 from archspec.bench.results import Report, Row, Timing
-from archspec.bench.timing import Clock, copy_way, run_rounds
+from archspec.bench.timing import Clock, Rounds, copy_way, run_rounds
 from archspec.units import format_bytes, format_duration
 
 COPY = "copy"
@@ -24,35 +24,35 @@ Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rounds:
-    """How often everybody runs.
+class Run:
+    """How often everybody runs, and for how long.
 
     Args:
-        least: Rounds of a task at least.
-        most: Rounds at most.
-        budget: Seconds of a task after which no round begins, once ``least`` are done.
+        rounds: Of each task.
         copy_bytes: Size of the buffer that is copied beside everybody, far beyond any cache.
         time_limit: Seconds of the whole run after which the remaining tasks are skipped.
     """
 
-    least: int
-    most: int
-    budget: float
+    rounds: Rounds
     copy_bytes: int
     time_limit: float = float("inf")
 
 
-ROUNDS = {
-    "cpu": Rounds(least=7, most=15, budget=3.0, copy_bytes=1 << 27),
-    "cuda": Rounds(least=50, most=100, budget=1.0, copy_bytes=1 << 30, time_limit=420.0),
+RUNS = {
+    "cpu": Run(rounds=Rounds(least=7, most=15, budget=3.0, patience=20.0), copy_bytes=1 << 27),
+    "cuda": Run(
+        rounds=Rounds(least=50, most=100, budget=1.0, patience=10.0),
+        copy_bytes=1 << 30,
+        time_limit=420.0,
+    ),
 }
-QUICK_ROUNDS = Rounds(least=3, most=3, budget=0.0, copy_bytes=1 << 20)
+QUICK_RUN = Run(rounds=Rounds(least=3, most=3, budget=0.0, patience=60.0), copy_bytes=1 << 20)
 
 
 def run_tasks(
     tasks: Sequence[Task],
     device: torch.device,
-    rounds: Rounds,
+    run: Run,
     *,
     quick: bool = False,
     progress: Progress = lambda _: None,
@@ -62,7 +62,7 @@ def run_tasks(
     Args:
         tasks: What to measure.
         device: Where.
-        rounds: How often.
+        run: How often and for how long.
         quick: Whether the sizes are tiny, for the report.
         progress: Takes a line of text.
 
@@ -71,11 +71,11 @@ def run_tasks(
         :meth:`~archspec.bench.results.Report.require_agreement`.
     """
     start = time.monotonic()
-    bench = _Bench(device, rounds)
+    bench = _Bench(device, run)
     rows = []
     for number, task in enumerate(tasks, 1):
-        late = time.monotonic() - start > rounds.time_limit
-        reason = f"the time limit of {rounds.time_limit:.0f} s is over" if late else None
+        late = time.monotonic() - start > run.time_limit
+        reason = f"the time limit of {run.time_limit:.0f} s is over" if late else None
         rows.append(_skipped(task, reason) if reason else bench.row(task))
         progress(f"[{number}/{len(tasks)}] {describe(rows[-1])}")
     return Report(
@@ -114,11 +114,11 @@ class _FirstRun(NamedTuple):
 class _Bench:
     """What the tasks of a run share: the clock and the copy that rates are compared with."""
 
-    def __init__(self, device: torch.device, rounds: Rounds) -> None:
+    def __init__(self, device: torch.device, run: Run) -> None:
         self.device = device
-        self.rounds = rounds
+        self.rounds = run.rounds
         self.clock = Clock(device)
-        self.copy, self.copy_bytes = copy_way(device, rounds.copy_bytes)
+        self.copy, self.copy_bytes = copy_way(device, run.copy_bytes)
 
     def row(self, task: Task) -> Row:
         """Measure one task."""
@@ -131,13 +131,7 @@ class _Bench:
         except torch.OutOfMemoryError as error:
             return _skipped(task, _first_line(error))
         ways, skipped, wrong = self._enter(contest, first)
-        times = run_rounds(
-            self.clock,
-            {**ways, COPY: self.copy},
-            least=self.rounds.least,
-            most=self.rounds.most,
-            budget=self.rounds.budget,
-        )
+        times = run_rounds(self.clock, {**ways, COPY: self.copy}, self.rounds)
         del ways
         timings = [
             Timing(

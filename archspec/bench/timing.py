@@ -6,6 +6,7 @@ import gc
 import time
 from collections.abc import Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
@@ -56,37 +57,54 @@ def copy_way(device: torch.device, size: int) -> tuple[Way, int]:
     return Way(prepare=lambda _: None, run=lambda _: target.copy_(source)), 2 * size
 
 
-def run_rounds(
-    clock: Clock,
-    ways: Mapping[str, Way],
-    *,
-    least: int,
-    most: int,
-    budget: float,
-) -> dict[str, list[float]]:
+@dataclass(frozen=True, kw_only=True)
+class Rounds:
+    """How often everybody runs.
+
+    Args:
+        least: Rounds at least, unless patience ends.
+        most: Rounds at most.
+        budget: Seconds after which no round begins, once ``least`` are done.
+        patience: Seconds after which no round begins, once three are done.
+    """
+
+    least: int
+    most: int
+    budget: float
+    patience: float
+
+    def are_over(self, done: int, seconds: float) -> bool:
+        """Say whether no more rounds begin."""
+        if done < min(3, self.most):
+            return False
+        return (
+            done >= self.most
+            or seconds > self.patience
+            or (done >= self.least and seconds > self.budget)
+        )
+
+
+def run_rounds(clock: Clock, ways: Mapping[str, Way], rounds: Rounds) -> dict[str, list[float]]:
     """Run everybody once a round, the first one changing from round to round.
 
     Args:
         clock: Of the device.
         ways: By name. Each has run before.
-        least: Rounds at least.
-        most: Rounds at most.
-        budget: Seconds after which no round begins, once ``least`` are done.
+        rounds: How many.
 
     Returns:
         Seconds by name, one a round.
     """
     names = list(ways)
     times: dict[str, list[float]] = {name: [] for name in names}
-    turn, start = 0, time.monotonic()
+    turn, done, start = 0, 0, time.monotonic()
     with _no_garbage_collection():
-        for round_number in range(most):
-            if round_number >= least and time.monotonic() - start > budget:
-                break
-            first = round_number % len(names)
+        while not rounds.are_over(done, time.monotonic() - start):
+            first = done % len(names)
             for name in names[first:] + names[:first]:
                 times[name].append(clock.seconds(ways[name], turn))
                 turn += 1
+            done += 1
     return times
 
 

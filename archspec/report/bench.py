@@ -47,7 +47,7 @@ def machine_text(report: Report) -> str:
     where = (
         f"driver {found['driver'].get('driver_version', 'unknown')}"
         if found["device"] == "cuda"
-        else f"{found['threads']} threads"
+        else f"CPU threads: {found['threads']}"
     )
     return f"{found['name']}, {where}; {versions}"
 

@@ -8,8 +8,8 @@ from archspec.bench import run as run_module
 from archspec.bench.bag import BagSize
 from archspec.bench.contest import Contest, Entrant, Task, Way
 from archspec.bench.forward import forward_task
-from archspec.bench.run import QUICK_ROUNDS, describe, run_tasks
-from archspec.bench.timing import Clock, run_rounds
+from archspec.bench.run import QUICK_RUN, describe, run_tasks
+from archspec.bench.timing import Clock, Rounds, run_rounds
 from archspec.errors import BenchmarkError
 
 CPU = torch.device("cpu")
@@ -45,23 +45,22 @@ def task(*entrants, **settings):
     )
 
 
-def measured(made, **changes):
-    rounds = dataclasses.replace(QUICK_ROUNDS, **changes)
-    (row,) = run_tasks([made], CPU, rounds).rows
+def measured(made):
+    (row,) = run_tasks([made], CPU, QUICK_RUN).rows
     return row
 
 
 def test_every_way_and_the_copy_run_in_every_round():
-    row = measured(task(entrant("archspec"), entrant("stock")), least=5, most=5)
-    assert [len(t.seconds) for t in (row.ours, *row.stock, row.copy)] == [5, 5, 5]
+    row = measured(task(entrant("archspec"), entrant("stock")))
+    assert [len(t.seconds) for t in (row.ours, *row.stock, row.copy)] == [3, 3, 3]
     assert row.bytes == 100
-    assert row.copy_bytes == 2 * QUICK_ROUNDS.copy_bytes
+    assert row.copy_bytes == 2 * QUICK_RUN.copy_bytes
 
 
 @pytest.mark.parametrize("wrong", [1.001, float("nan")])
 def test_a_stock_way_with_another_result_is_not_timed(wrong):
     made = task(entrant("archspec"), entrant("stock", wrong), entrant("other"))
-    report = run_tasks([made], CPU, QUICK_ROUNDS)
+    report = run_tasks([made], CPU, QUICK_RUN)
     stock, other = report.rows[0].stock
     assert stock.disagrees
     assert not stock.seconds
@@ -109,14 +108,14 @@ def test_what_does_not_fit_is_skipped_with_both_figures(monkeypatch):
 
 
 def test_tasks_after_the_time_limit_are_skipped():
-    rounds = dataclasses.replace(QUICK_ROUNDS, time_limit=-1.0)
-    (row,) = run_tasks([task(entrant("archspec"))], CPU, rounds).rows
+    late = dataclasses.replace(QUICK_RUN, time_limit=-1.0)
+    (row,) = run_tasks([task(entrant("archspec"))], CPU, late).rows
     assert "time limit" in row.skipped
 
 
 def test_progress_says_where_it_is():
     lines = []
-    run_tasks([task(entrant("archspec"))] * 2, CPU, QUICK_ROUNDS, progress=lines.append)
+    run_tasks([task(entrant("archspec"))] * 2, CPU, QUICK_RUN, progress=lines.append)
     assert [line.split("]")[0] for line in lines] == ["[1/2", "[2/2"]
 
 
@@ -132,11 +131,22 @@ def test_ways_take_turns_on_the_inputs_and_in_going_first():
         return Way(prepare=lambda turn: seen.append((name, turn)), run=lambda _: None)
 
     ways = {"a": way("a"), "b": way("b")}
-    run_rounds(Clock(CPU), ways, least=2, most=2, budget=0.0)
+    run_rounds(Clock(CPU), ways, Rounds(least=2, most=2, budget=0.0, patience=60.0))
     assert seen == [("a", 0), ("b", 1), ("b", 2), ("a", 3)]
 
 
-def test_rounds_end_with_the_budget():
-    ways = {"a": Way(prepare=lambda turn: turn, run=lambda _: None)}
-    found = run_rounds(Clock(CPU), ways, least=3, most=1000, budget=0.0)
-    assert 3 <= len(found["a"]) < 1000
+@pytest.mark.parametrize(
+    ("done", "seconds", "are_over"),
+    [
+        (2, 99.0, False),
+        (3, 9.0, False),
+        (3, 11.0, True),
+        (6, 2.0, False),
+        (7, 2.0, True),
+        (7, 0.5, False),
+        (15, 0.5, True),
+    ],
+)
+def test_rounds_end_with_budget_or_patience(done, seconds, are_over):
+    rounds = Rounds(least=7, most=15, budget=1.0, patience=10.0)
+    assert rounds.are_over(done, seconds) is are_over

@@ -18,7 +18,7 @@ from archspec.kernels.row_gradient import RowGradient
 from archspec.kernels.row_optimizer.cpu import sum_rows_into
 from archspec.kernels.threads import even_bounds, run_ranges
 
-_LEAST_ELEMENTS = 1 << 16  # for a thread: below, starting it costs more than it brings
+_LEAST_ELEMENTS = 1 << 19  # for a thread: below, starting it costs more than it brings
 
 
 def gather_dot(indices: Tensor, grad: Tensor, table: Tensor) -> Tensor:

@@ -21,7 +21,10 @@ from archspec.kernels.product_key_topk import stock
 from archspec.kernels.product_key_topk.reference import slot_dtype
 from archspec.kernels.threads import even_bounds, run_ranges
 
-_CHUNK_ELEMENTS = 1 << 20  # half scores held at a time: 4 MB, which selection reads from the cache
+# Half scores held at a time: 16 MB in fp32. Smaller chunks fit smaller caches, but torch's threads
+# wait for more work after each matmul, and until they give up they hold the cores that ours need.
+_CHUNK_ELEMENTS = 1 << 22
+_LEAST_WORK = 256  # tokens times heads for a thread: below, starting it costs more than it brings
 _GROUP_STEP = 64  # groups come in multiples of it, whole vectors of any machine
 _MAX_HALVINGS = 12
 _MAX_ID = np.int32(2**31 - 1)
@@ -67,13 +70,15 @@ def select(halves: Tensor, scores: Tensor, slots: Tensor) -> None:
     """Write the best slots, given the scores of both halves.
 
     Args:
-        halves: [2, heads, tokens, num_keys], contiguous.
+        halves: [2, heads, tokens, num_keys].
         scores: [tokens, heads, top_k], written to.
         slots: [tokens, heads, top_k], written to.
     """
-    arrays = (halves.numpy(), _winning_ranks(scores.shape[-1]), scores.numpy(), slots.numpy())
-    tokens = scores.shape[0]
-    run_ranges(lambda start, stop: _select_tokens(start, stop, *arrays), even_bounds(tokens))
+    ranks = _winning_ranks(scores.shape[-1])
+    arrays = (halves.contiguous().numpy(), ranks, scores.numpy(), slots.numpy())
+    tokens, heads, _ = scores.shape
+    bounds = even_bounds(tokens, least=_LEAST_WORK // max(1, heads))
+    run_ranges(lambda start, stop: _select_tokens(start, stop, *arrays), bounds)
 
 
 def _spread(grad_scores: Tensor, slots: Tensor, num_keys: int) -> Tensor:
@@ -81,7 +86,8 @@ def _spread(grad_scores: Tensor, slots: Tensor, num_keys: int) -> Tensor:
     tokens, heads, _ = slots.shape
     shares = torch.empty(2, heads, tokens, num_keys, dtype=torch.float32)
     arrays = (grad_scores.float().contiguous().numpy(), slots.contiguous().numpy(), shares.numpy())
-    run_ranges(lambda start, stop: _spread_tokens(start, stop, *arrays), even_bounds(tokens))
+    bounds = even_bounds(tokens, least=_LEAST_WORK // max(1, heads))
+    run_ranges(lambda start, stop: _spread_tokens(start, stop, *arrays), bounds)
     return shares
 
 

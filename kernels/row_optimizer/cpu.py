@@ -24,7 +24,7 @@ from archspec.kernels.threads import run_ranges
 _SEGMENT = 64  # look-ups that are added up before another sum starts
 _GROUP = 64 * _SEGMENT  # and these, before yet another
 _ROW_WORK = 4  # an update of a row takes as long as about this many look-ups
-_LEAST_WORK = 512  # for a thread: below, starting it costs more than it brings
+_LEAST_WORK = 2048  # for a thread: below, starting it costs more than it brings
 
 _ADAM, _ROWWISE_ADAM, _ADAGRAD, _SGD = range(4)
 

@@ -102,7 +102,8 @@ def test_real_scores_select_what_stock_torch_selects(num_keys: int, top_k: int) 
     assert torch.equal(slots, stock_slots)
 
 
-def test_any_number_of_threads_gives_the_same_bits() -> None:
+def test_any_number_of_threads_gives_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cpu, "_LEAST_WORK", 1)
     halves, threads = torch.randn(2, 3, 50, 200), torch.get_num_threads()
     results = []
     try:

@@ -147,7 +147,9 @@ def average_over_replicas(
 def _bag(slots: Tensor, weights: Tensor, rows: Tensor) -> Tensor:
     """Sum rows; a rank that holds none adds nothing, but takes part in all that follows."""
     slots, weights, table = _stand_in(slots, weights, rows)
-    return embedding_bag(slots, weights, table)[:, : rows.shape[1]]
+    result = embedding_bag(slots, weights, table)
+    # No view where none is needed: FSDP hooks into what an unfolded pool returns.
+    return result if table is rows else result[:, : rows.shape[1]]
 
 
 def _dots(slots: Tensor, tokens: Tensor, rows: Tensor) -> Tensor:

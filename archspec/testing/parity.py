@@ -159,5 +159,5 @@ def _off(got: Tensor | None, whole: Tensor, parameter: Tensor) -> float:
     if part.numel() == 0:
         return 0.0  # such a rank may have no gradient at all
     assert got is not None, "a part of a trained parameter has a gradient"
-    difference = (held(got) - part).norm() / whole.norm().clamp_min(1e-300)
-    return difference.item()
+    difference: float = ((held(got) - part).norm() / whole.norm().clamp_min(1e-300)).item()
+    return difference

@@ -108,7 +108,8 @@ class Experts(Part):
 def invert(order: Tensor) -> Tensor:
     """Return the inverse of a permutation, [n]."""
     places = torch.arange(order.numel(), device=order.device)
-    return torch.empty_like(order).scatter_(0, order, places)
+    result: Tensor = torch.empty_like(order).scatter_(0, order, places)
+    return result
 
 
 def _stay(run: RunRows, rows: Tensor, counts: Tensor) -> Tensor:

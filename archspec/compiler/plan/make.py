@@ -18,14 +18,14 @@ from archspec.compiler.plan.memory import (
     Held,
     RankMemory,
     TableOptimizer,
+    copies_bytes,
     dispatch_bytes,
     exchange_bytes,
-    gathered_bytes,
     rank_memory,
     touched_shares,
 )
 from archspec.compiler.plan.mesh import Mesh, resolve_mesh
-from archspec.compiler.plan.parameters import plan_model
+from archspec.compiler.plan.parameters import Cut, plan_model
 from archspec.compiler.plan.sections import Section, counted, plan_sections, total_numel
 from archspec.compiler.plan.timing import StepTime, step_time
 from archspec.compiler.plan.warnings import plan_warnings
@@ -134,15 +134,17 @@ def _rows(section: Section, mesh: Mesh) -> Iterator[dict[str, Any]]:
             "name": one.name,
             "shape": list(one.shape),
             "dtype": one.dtype,
-            "cuts": [
-                {"axis": cut.axis.name, "ranks": cut.axis.ranks, "dim": cut.dim} for cut in one.cuts
-            ],
+            "cuts": [_cut(cut) for cut in one.all_cuts],
             "folded": one.folded,
             "largest_shape": list(one.local_shape(0)),
             "smallest_shape": list(one.local_shape(last)),
             "largest_bytes": one.local_bytes(0),
             "smallest_bytes": one.local_bytes(last),
         }
+
+
+def _cut(cut: Cut) -> dict[str, Any]:
+    return {"axis": cut.axis.name, "ranks": cut.axis.ranks, "dim": cut.dim}
 
 
 def _plain(one: Collective) -> dict[str, Any]:
@@ -234,7 +236,7 @@ def _lay_out(
     head = head_share(spec, context, mesh.tp)
     held = Held(
         activations=activation_bytes(spec, shares, head, tokens),
-        gathered=gathered_bytes(spec, sections, plan) if mesh.data_parallel > 1 else 0,
+        gathered=copies_bytes(spec, sections, plan, mesh),
         dispatch=dispatch_bytes(spec, plan, mesh, tokens),
         exchange=exchange_bytes(spec, plan, mesh, tokens),
     )

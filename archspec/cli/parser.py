@@ -10,7 +10,33 @@ import argparse
 import functools
 
 import archspec
-from archspec.cli import check, compare, diff, hardware, kinds, schema, search, show, summary, train
+from archspec.cli import (
+    check,
+    compare,
+    diff,
+    hardware,
+    kinds,
+    plan,
+    schema,
+    search,
+    show,
+    summary,
+    train,
+)
+
+COMMANDS = (
+    check,
+    compare,
+    diff,
+    hardware,
+    kinds,
+    plan,
+    schema,
+    search,
+    show,
+    summary,
+    train,
+)
 
 DESCRIPTION = """\
 Declare a language model in YAML, see what it costs before anything is built, compile it to torch,
@@ -36,6 +62,6 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"archspec {archspec.__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for command in (check, compare, diff, hardware, kinds, schema, search, show, summary, train):
+    for command in COMMANDS:
         command.add_parser(commands)
     return parser

@@ -35,3 +35,10 @@ def document_yaml(spec: Spec, *, canonical: bool) -> str:
         return to_yaml(spec, canonical=canonical, comment=comment)
     document = spec.document if isinstance(spec, SearchSpec) else spec
     return yaml.safe_dump(document.model_dump(), sort_keys=False, allow_unicode=True)
+
+
+def plan_yaml(plan: PlanSpec) -> str:
+    """Write a plan as a document, without what is at its default."""
+    head = {"archspec": plan.archspec, "kind": plan.kind}
+    body = plan.model_dump(exclude_defaults=True) | {"mesh": plan.mesh.model_dump()}
+    return yaml.safe_dump({**head, **body}, sort_keys=False, allow_unicode=True)

@@ -42,7 +42,7 @@ def load_model(path: AnyPath, overrides: Sequence[str] = ()) -> ModelSpec:
 
 def load_plan(path: AnyPath, overrides: Sequence[str] = ()) -> PlanSpec:
     """Load a plan document. Raises SpecError."""
-    return _resolve_plan(read_document(path, "plan", overrides))
+    return resolve_plan(read_document(path, "plan", overrides))
 
 
 def load_train(path: AnyPath, overrides: Sequence[str] = ()) -> TrainSpec:
@@ -79,7 +79,7 @@ def resolve(root: Node) -> Spec:
     """Resolve a composed document of any kind. Raises SpecError."""
     kind = root.at(("kind",))
     if kind is not None and kind.value == "plan":
-        return _resolve_plan(root)
+        return resolve_plan(root)
     if kind is not None and kind.value == "train":
         return _resolve_train(root)
     if kind is not None and kind.value == "search":
@@ -133,7 +133,8 @@ def _resolve_train(root: Node) -> TrainSpec:
     return spec.located(_folder(root, ("data",)))
 
 
-def _resolve_plan(root: Node) -> PlanSpec:
+def resolve_plan(root: Node) -> PlanSpec:
+    """Resolve a composed plan document. Raises SpecError."""
     reporter = Reporter(root)
     fields = reporter.validate_fields(PlanSpec)
     reporter.raise_problems()

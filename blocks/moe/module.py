@@ -166,7 +166,7 @@ class MoeBlock(Block):
         if context.usage is not None:
             context.usage.record(self.experts, chosen, self.config.num_experts)
         weights = self._weights(scores, chosen).to(x.dtype)
-        result = self.experts(tokens, weights, chosen, counts).view_as(x)
+        result: Tensor = self.experts(tokens, weights, chosen, counts).view_as(x)
         return result if self.shared is None else result + self._run_shared(self.shared, x, context)
 
     def _scores(self, tokens: Tensor) -> Tensor:

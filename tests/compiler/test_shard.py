@@ -228,7 +228,7 @@ def test_a_plan_without_processes_is_one_clear_message():
 
 def test_a_plan_for_another_number_of_ranks_names_both(fake_ranks):
     fake_ranks(4)
-    with pytest.raises(ArchspecError, match=r"1 \* 3 \* 1 = 3 and there are 4"):
+    with pytest.raises(ArchspecError, match="= 3 and the world size is 4"):
         compile(SPEC, plan=plan_of(mesh={"dp_shard": 3}))
-    with pytest.raises(ArchspecError, match="they make 3 and there are 4 ranks"):
+    with pytest.raises(ArchspecError, match="= 3 and the world size is 4"):
         compile(SPEC, plan=plan_of(mesh={"tp": 3}))

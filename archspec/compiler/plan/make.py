@@ -205,16 +205,26 @@ def make_plan(
         >>> plan = make_plan(load_model("m.yaml"), load_plan("p.yaml"), world_size=64)
         >>> plan.largest.total, plan.local_shapes(0)["embedding.weight"]
     """
+    mesh = check_plan(spec, plan, world_size=world_size)
+    found = _lay_out(spec, plan, mesh, hardware, seq_len, micro_tokens, table_optimizer)
+    if found.fits is False and not allow_oversize:
+        raise PlanError([capacity_fault(found)])
+    return found
+
+
+def check_plan(spec: ModelSpec, plan: PlanSpec, *, world_size: int | None) -> Mesh:
+    """Return the mesh of a plan on so many ranks, if the model can be laid over it.
+
+    Raises:
+        PlanError: With every rule that model and plan break together.
+    """
     mesh = resolve_mesh(plan.mesh, world_size)
     if not isinstance(mesh, Mesh):
         raise PlanError(PlanFault(fault.message, plan_path=fault.path) for fault in mesh)
     faults = list(check_sharding(spec, plan, mesh))
     if faults:
         raise PlanError(faults)
-    found = _lay_out(spec, plan, mesh, hardware, seq_len, micro_tokens, table_optimizer)
-    if found.fits is False and not allow_oversize:
-        raise PlanError([capacity_fault(found)])
-    return found
+    return mesh
 
 
 def _lay_out(

@@ -9,6 +9,7 @@ import torch
 from archspec.blocks.table import Table
 from archspec.compiler.build import build
 from archspec.compiler.initialise import find_initialisers, initialise
+from archspec.compiler.plan.make import check_plan
 from archspec.compiler.recompute import recompute_layer
 from archspec.errors import ArchspecError, suggest
 from archspec.model.transformer import Transformer
@@ -45,7 +46,7 @@ def compile(
     Raises:
         SpecError: The document breaks the language.
         ArchspecError: The dtype is unknown, a parameter has no initialiser, or the plan does not
-            fit the ranks there are.
+            fit the model or the ranks there are (a PlanError then names every rule broken).
 
     Example:
         >>> model = archspec.compile("specs/models/tiny.yaml")
@@ -69,21 +70,28 @@ def _compile_over_ranks(
     # Late: what several ranks need takes half a second to import.
     import torch.distributed as dist
 
-    from archspec.compiler.mesh import build_meshes, count_ranks
+    from archspec.compiler.mesh import build_meshes
     from archspec.compiler.shard import finish_tables, lay_out
 
-    world_size = dist.get_world_size() if dist.is_initialized() else 1
-    meshes = build_meshes(count_ranks(plan.mesh, world_size), device.type)
+    if not dist.is_initialized():
+        raise ArchspecError(
+            "a plan needs torch.distributed: start with torchrun and call "
+            "torch.distributed.init_process_group first"
+        )
+    mesh = check_plan(spec, plan, world_size=dist.get_world_size())
+    meshes = build_meshes(mesh, "cpu" if device.type == "meta" else device.type)
     model = build(spec, dtype=_torch_dtype(plan.precision.params))
     for module in model.modules():
         if isinstance(module, Table):
             module.to(_torch_dtype(plan.precision.tables))
     find_initialisers(model)
     for layer in model.layers:
-        recompute_layer(layer, plan.recompute)
         if plan.compile:
             layer.forward = torch.compile(layer.forward)
+        recompute_layer(layer, plan.recompute)
     lay_out(model, plan, meshes)
+    if device.type == "meta":
+        return model
     model.to_empty(device=device)
     finish_tables(model, plan, meshes)
     initialise(model, seed=seed)

@@ -149,7 +149,6 @@ class _Source:
     def block(self, index: int) -> Tensor:
         """Return standard normal rows, [BLOCK_ROWS, width] in fp32."""
         if self._last is None or self._last[0] != index:
-            self._last = None  # frees it before the next is drawn
             self._last = index, _draw(self._name, self._seed, index, self._width)
         return self._last[1]
 

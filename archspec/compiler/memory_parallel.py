@@ -145,7 +145,9 @@ def average_over_replicas(
 def _bag(slots: Tensor, weights: Tensor, rows: Rows) -> Tensor:
     """Sum rows; a rank that holds none adds nothing, but takes part in all that follows."""
     slots, held = _stand_in(slots, rows)
-    return held.bag(slots, weights)[:, : rows.held.shape[1]]
+    result = held.bag(slots, weights)
+    # No view where none is needed: FSDP hooks into what an unfolded pool returns.
+    return result if held is rows else result[:, : rows.held.shape[1]]
 
 
 def _dots(slots: Tensor, tokens: Tensor, rows: Rows) -> Tensor:

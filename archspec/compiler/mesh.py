@@ -15,48 +15,9 @@ from dataclasses import dataclass, field
 import torch.distributed as dist
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 
-from archspec.errors import ArchspecError
-from archspec.spec.plan import AUTO, MeshSizes
+from archspec.compiler.plan.mesh import Mesh
 
 ROOT_AXES = ("dp_replicate", "dp_shard", "tp")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ranks:
-    """How many ranks stand along each axis; ``ep`` and ``memory`` are folds of ``dp_shard``."""
-
-    dp_replicate: int = 1
-    dp_shard: int = 1
-    tp: int = 1
-    ep: int = 1
-    memory: int = 1
-
-    @property
-    def world_size(self) -> int:
-        """Ranks in all."""
-        return self.dp_replicate * self.dp_shard * self.tp
-
-    @property
-    def data_parallel(self) -> int:
-        """Ranks that see different tokens."""
-        return self.dp_replicate * self.dp_shard
-
-    def check(self) -> None:
-        """Raise where a size is no count or a fold does not divide its axis.
-
-        Raises:
-            ArchspecError: See above.
-        """
-        for axis in (*ROOT_AXES, "ep", "memory"):
-            if getattr(self, axis) < 1:
-                raise ArchspecError(f"mesh.{axis} must be at least 1, but is {getattr(self, axis)}")
-        for fold in ("ep", "memory"):
-            if self.dp_shard % getattr(self, fold):
-                raise ArchspecError(
-                    f"mesh.{fold} folds dp_shard and must divide it, but "
-                    f"{fold}={getattr(self, fold)} and dp_shard={self.dp_shard}; use a divisor of "
-                    f"{self.dp_shard}"
-                )
 
 
 @dataclass(frozen=True)
@@ -68,7 +29,7 @@ class Meshes:
         root: (dp_replicate, dp_shard, tp).
     """
 
-    sizes: Ranks
+    sizes: Mesh
     root: DeviceMesh
     _views: dict[tuple[str, ...], DeviceMesh] = field(default_factory=dict)
 
@@ -165,46 +126,12 @@ class MemoryMesh:
         )
 
 
-def count_ranks(mesh: MeshSizes, world_size: int) -> Ranks:
-    """Fill in the axis that a plan leaves open.
-
-    Raises:
-        ArchspecError: The world size is no multiple of the other axes.
-    """
-    sizes = mesh.model_dump()
-    known = math.prod(sizes[axis] for axis in ROOT_AXES if sizes[axis] != AUTO)
-    for axis in ROOT_AXES:
-        if sizes[axis] == AUTO:
-            if world_size % known:
-                raise ArchspecError(
-                    f"the other axes of the mesh must divide the number of ranks for {axis}: auto, "
-                    f"but they make {known} and there are {world_size} ranks"
-                )
-            sizes[axis] = world_size // known
-    return Ranks(**sizes)
-
-
-def build_meshes(sizes: Ranks, device: str) -> Meshes:
+def build_meshes(sizes: Mesh, device: str) -> Meshes:
     """Lay the ranks of the default process group out.
 
     Args:
-        sizes: The axes.
+        sizes: The axes, which make up the number of ranks.
         device: Type of the devices, ``cpu`` or ``cuda``.
-
-    Raises:
-        ArchspecError: There is no process group, or it has another number of ranks.
     """
-    sizes.check()
-    if not dist.is_initialized():
-        raise ArchspecError(
-            "a plan needs torch.distributed: start with torchrun and call "
-            "torch.distributed.init_process_group first"
-        )
-    if sizes.world_size != dist.get_world_size():
-        raise ArchspecError(
-            "dp_replicate * dp_shard * tp must be the number of ranks, but they are "
-            f"{sizes.dp_replicate} * {sizes.dp_shard} * {sizes.tp} = {sizes.world_size} and there "
-            f"are {dist.get_world_size()}; change the plan's mesh or the number of processes"
-        )
     shape = (sizes.dp_replicate, sizes.dp_shard, sizes.tp)
     return Meshes(sizes, init_device_mesh(device, shape, mesh_dim_names=ROOT_AXES))

@@ -68,7 +68,7 @@ def _heading(section: Section) -> str:
 
 
 def _cells(one: PlannedParameter, last: int) -> Iterator[str]:
-    axes = [f"{_short(cut.axis.name)}/{cut.axis.ranks} ({cut.dim})" for cut in one.cuts]
+    axes = [f"{_short(cut.axis.name)}/{cut.axis.ranks} ({cut.dim})" for cut in one.all_cuts]
     yield ", ".join(axes) or "nothing"
     largest, smallest = one.local_shape(0), one.local_shape(last)
     yield _shape(largest) if largest == smallest else f"{_shape(largest)} to {_shape(smallest)}"

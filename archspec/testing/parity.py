@@ -15,7 +15,7 @@ from torch import Tensor
 from archspec.blocks.module import ForwardContext
 from archspec.compiler.boxes import held, local_box
 from archspec.compiler.compile import compile
-from archspec.compiler.mesh import count_ranks
+from archspec.compiler.plan.mesh import Mesh, resolve_mesh
 from archspec.model.transformer import Transformer
 from archspec.spec.model import ModelSpec
 from archspec.spec.plan import PlanSpec
@@ -136,7 +136,8 @@ def batch(spec: ModelSpec, step: int) -> tuple[Tensor, Tensor]:
 def share(rank: int, plan: PlanSpec, *tensors: Tensor) -> tuple[Tensor, ...]:
     """Return this rank's rows of a batch; ranks of tp see the same."""
     world_size = torch.distributed.get_world_size()
-    sizes = count_ranks(plan.mesh, world_size)
+    sizes = resolve_mesh(plan.mesh, world_size)
+    assert isinstance(sizes, Mesh), "the plan fits the ranks"
     index = rank // sizes.tp
     return tuple(tensor.chunk(sizes.data_parallel)[index] for tensor in tensors)
 
@@ -159,5 +160,5 @@ def _off(got: Tensor | None, whole: Tensor, parameter: Tensor) -> float:
     if part.numel() == 0:
         return 0.0  # such a rank may have no gradient at all
     assert got is not None, "a part of a trained parameter has a gradient"
-    difference = (held(got) - part).norm() / whole.norm().clamp_min(1e-300)
-    return difference.item()
+    difference: float = ((held(got) - part).norm() / whole.norm().clamp_min(1e-300)).item()
+    return difference

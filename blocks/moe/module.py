@@ -108,7 +108,8 @@ class Experts(Part):
 def invert(order: Tensor) -> Tensor:
     """Return the inverse of a permutation, [n]."""
     places = torch.arange(order.numel(), device=order.device)
-    return torch.empty_like(order).scatter_(0, order, places)
+    result: Tensor = torch.empty_like(order).scatter_(0, order, places)
+    return result
 
 
 def _stay(run: RunRows, rows: Tensor, counts: Tensor) -> Tensor:
@@ -165,7 +166,7 @@ class MoeBlock(Block):
         if context.usage is not None:
             context.usage.record(self.experts, chosen, self.config.num_experts)
         weights = self._weights(scores, chosen).to(x.dtype)
-        result = self.experts(tokens, weights, chosen, counts).view_as(x)
+        result: Tensor = self.experts(tokens, weights, chosen, counts).view_as(x)
         return result if self.shared is None else result + self._run_shared(self.shared, x, context)
 
     def _scores(self, tokens: Tensor) -> Tensor:

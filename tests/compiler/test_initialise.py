@@ -136,8 +136,8 @@ def test_a_whole_box_is_what_rows_are():
 
 
 def test_a_part_of_a_table_takes_little_more_memory_than_its_size():
-    target = torch.empty(2**14, 64)  # a quarter of the columns: 4 MB
-    shape, box = (2**14, 256), ((0, 2**14), (64, 128))
+    target = torch.empty(2**15, 64)  # a quarter of the columns: 8 MB
+    shape, box = (2**15, 256), ((0, 2**15), (64, 128))
     tracemalloc.start()
     try:
         fill_box(target, "a", NORMAL, seed=0, shape=shape, box=box)

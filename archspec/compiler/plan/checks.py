@@ -41,12 +41,10 @@ def table_sizes(mesh: Mesh, held: TablePlan) -> AxisSizes:
 
 
 def _check_frame(spec: ModelSpec, mesh: Mesh) -> Iterator[PlanFault]:
-    if spec.vocab_size % mesh.tp:
-        more = -(-spec.vocab_size // mesh.tp) * mesh.tp
+    if spec.vocab_size < mesh.tp:
         yield PlanFault(
-            "tp must divide vocab_size, because embedding and head are cut by the vocabulary, but "
-            f"vocab_size={spec.vocab_size} and tp={mesh.tp}; pad the vocabulary to {more}, or "
-            "change tp",
+            f"tp <= vocab_size must hold, but vocab_size={spec.vocab_size} and tp={mesh.tp}; lower "
+            "tp: it cuts the vocabulary",
             ("vocab_size",),
             ("mesh", "tp"),
         )

@@ -15,23 +15,21 @@ from typing import Literal
 
 from archspec.blocks.layout import TP, AxisSizes, Layouts
 from archspec.blocks.memory.config import ProductKeyConfig
+from archspec.blocks.moe.config import MoeConfig
 from archspec.blocks.registry import sharding_of
 from archspec.compiler.plan.lookups import Lookup, experts, lookups
-from archspec.compiler.plan.memory import PICK_BYTES
 from archspec.compiler.plan.mesh import (
     Axis,
     Mesh,
     columns_axis,
     ep_axis,
-    memory_axis,
     replicate_axis,
     rows_axis,
     shard_axis,
     tp_axis,
     world_axis,
 )
-from archspec.compiler.plan.parameters import PlannedParameter
-from archspec.compiler.plan.sections import FRAME, Section
+from archspec.compiler.plan.sections import FRAME, Section, gathered_bytes
 from archspec.quantities import DTYPE_BYTES
 from archspec.spec.model import LayerSpec, ModelSpec
 from archspec.spec.plan import PlanSpec
@@ -118,34 +116,42 @@ def _all(step: Step) -> Iterator[Collective]:
     for look in lookups(step.spec, step.plan, step.mesh):
         yield from _picks_of_heads(look, step)
         yield from _memory_parallel(look, step)
-    yield Collective(
-        purpose="gradient norm",
-        kind="all-reduce",
-        axis=world_axis(step.mesh),
-        count=1,
-        sent_bytes=ring_bytes("all-reduce", 4, step.mesh.world_size),
-    )
+    yield _repeated("gradient norm", "all-reduce", world_axis(step.mesh), 8, 1)
 
 
 def _sharded(section: Section, step: Step) -> Iterator[Collective]:
     """Yield what FSDP gathers and reduces; a layer once for each pass, the frame once for both."""
-    passes = 1 if section.name == FRAME else 2
-    reads = _reads(section, step.spec)
-    for axis, parameters in section.by_axis().items():
-        if axis is not None:
-            whole = _numel(parameters) * DTYPE_BYTES[step.plan.precision.compute]
-            yield Collective(
-                purpose="gather parameters",
-                kind="all-gather",
-                axis=axis,
-                count=passes * section.count * reads,
-                sent_bytes=ring_bytes("all-gather", whole, axis.ranks)
-                * passes
-                * section.count
-                * reads,
-                overlaps=True,
-            )
-        yield from _reduced(parameters, axis, section.count, step)
+    precision = step.plan.precision
+    uses = section.count * _reads(section, step.spec)
+    gathers = uses * (1 if section.name == FRAME else 2)
+    replicas = replicate_axis(step.mesh)
+    for (axis, _), parameters in section.units().items():
+        whole = sum(gathered_bytes(one, precision) for one in parameters)
+        yield _repeated("gather parameters", "all-gather", axis, whole, gathers, overlaps=True)
+        reduced = sum(one.gathered_numel for one in parameters) * DTYPE_BYTES[precision.gradients]
+        yield _repeated("reduce gradients", "reduce-scatter", axis, reduced, uses, overlaps=True)
+        yield _repeated(
+            "reduce gradients over copies",
+            "all-reduce",
+            replicas,
+            reduced / axis.ranks,
+            uses,
+            overlaps=True,
+        )
+
+
+def _repeated(
+    purpose: str, kind: Kind, axis: Axis, whole: float, count: int, *, overlaps: bool = False
+) -> Collective:
+    """Return so many equal collectives of ``whole`` bytes."""
+    return Collective(
+        purpose=purpose,
+        kind=kind,
+        axis=axis,
+        count=count,
+        sent_bytes=count * ring_bytes(kind, whole, axis.ranks),
+        overlaps=overlaps,
+    )
 
 
 def _reads(section: Section, spec: ModelSpec) -> int:
@@ -156,89 +162,58 @@ def _reads(section: Section, spec: ModelSpec) -> int:
     return sum(block.pool_name == name for layer in spec.layers for block in layer.blocks)
 
 
-def _numel(parameters: list[PlannedParameter]) -> int:
-    return sum(one.gathered_numel for one in parameters)
-
-
-def _reduced(
-    parameters: list[PlannedParameter], axis: Axis | None, count: int, step: Step
-) -> Iterator[Collective]:
-    trained = [one for one in parameters if one.trains]
-    whole = _numel(trained) * DTYPE_BYTES[step.plan.precision.gradients]
-    if not trained:
-        return
-    if axis is not None:
-        yield Collective(
-            purpose="reduce gradients",
-            kind="reduce-scatter",
-            axis=axis,
-            count=count,
-            sent_bytes=ring_bytes("reduce-scatter", whole, axis.ranks) * count,
-            overlaps=True,
-        )
-    replicas = replicate_axis(step.mesh)
-    shard = whole / (1 if axis is None else axis.ranks)
-    yield Collective(
-        purpose="reduce gradients over copies",
-        kind="all-reduce",
-        axis=replicas,
-        count=count,
-        sent_bytes=ring_bytes("all-reduce", shard, replicas.ranks) * count,
-        overlaps=True,
-    )
-
-
 def _table_gradients(section: Section, step: Step) -> Iterator[Collective]:
     """Yield the sums of folded tables' dense gradients over the ranks that hold the same piece."""
+    axes = (shard_axis(step.mesh, step.mesh.memory), replicate_axis(step.mesh))
     for one in section.parameters:
-        if not one.folded:
-            continue
-        outer = shard_axis(step.mesh, step.mesh.memory)
-        axis = Axis("copies of a piece", outer.ranks * step.mesh.dp_replicate, outer.stride)
-        yield Collective(
-            purpose="reduce table gradients",
-            kind="all-reduce",
-            axis=axis,
-            count=section.count,
-            sent_bytes=ring_bytes("all-reduce", one.local_bytes(0), axis.ranks) * section.count,
-            overlaps=True,
-        )
+        if one.folded:
+            for axis in axes:
+                yield _repeated(
+                    "reduce table gradients",
+                    "all-reduce",
+                    axis,
+                    one.local_bytes(0),
+                    section.count,
+                    overlaps=True,
+                )
 
 
 def _tensor_parallel(step: Step) -> Iterator[Collective]:
     """Yield the sums over tp: of each part's result, and of its input's gradient."""
     if step.mesh.tp == 1:
         return
-    mesh, vector = step.mesh, step.spec.d_model * step.element
-    axis = tp_axis(mesh)
-    layers = ((one.layer, one.count) for one in step.sections if one.layer is not None)
-    parts = sum(_parts(layer, step) * count for layer, count in layers)
+    axis, element = tp_axis(step.mesh), step.element
+    vectors = step.tokens * step.spec.d_model * element
+    twice = 2 + step.again
+    for section in step.sections:
+        for rows in [] if section.layer is None else _parts(section.layer, step):
+            count = twice * section.count
+            yield _repeated("sums of parts", "all-reduce", axis, rows * vectors, count)
     # The embedding's result and the head's input's gradient.
-    count = parts * (2 + step.again) + 2
-    yield Collective(
-        purpose="add up parts of activations",
-        kind="all-reduce",
-        axis=axis,
-        count=count,
-        sent_bytes=ring_bytes("all-reduce", step.tokens * vector, axis.ranks) * count,
-    )
-    yield Collective(
-        purpose="loss over the vocabulary",
-        kind="all-reduce",
-        axis=axis,
-        count=3,  # the maximum, the sum of exponentials, the target's logit
-        sent_bytes=3 * ring_bytes("all-reduce", step.tokens * 4, axis.ranks),
-    )
+    yield _repeated("sums of parts", "all-reduce", axis, vectors, 2)
+    # The maximum, the sum of exponentials, the target's logit.
+    yield _repeated("loss over the vocabulary", "all-reduce", axis, step.tokens * 4, 3)
 
 
-def _parts(layer: LayerSpec, step: Step) -> int:
-    """Count attention and blocks that tp cuts; a look-up's table always is."""
+def _parts(layer: LayerSpec, step: Step) -> Iterator[int]:
+    """Yield, for attention and each block that tp cuts, the vectors per token that are summed up.
+
+    Experts' are as many as a token's choices: they are summed before they are weighted. A look-up's
+    table is always cut; where it has no output projection, its columns are gathered instead, which
+    is counted as if they were summed.
+    """
     sizes, scope = {TP: step.mesh.tp}, step.spec.scope
-    found = int(_is_cut(layer.attention.layout(step.spec.d_model), sizes))
+    if _is_cut(layer.attention.layout(step.spec.d_model), sizes):
+        yield 1
     for block in layer.blocks:
-        layouts = sharding_of(block.type).layout(block, scope)
-        found += isinstance(block, ProductKeyConfig) or _is_cut(layouts, sizes)
-    return found
+        if isinstance(block, MoeConfig):
+            yield block.top_k
+            if block.shared_width:
+                yield 1
+        elif isinstance(block, ProductKeyConfig) or _is_cut(
+            sharding_of(block.type).layout(block, scope), sizes
+        ):
+            yield 1
 
 
 def _is_cut(layouts: Layouts, sizes: AxisSizes) -> bool:
@@ -249,83 +224,69 @@ def _picks_of_heads(look: Lookup, step: Step) -> Iterator[Collective]:
     """Yield what tp ranks tell one another of their heads' picks, for each sums its columns."""
     if not look.heads_cut:
         return
-    axis, passes = tp_axis(step.mesh), 1 + step.again
-    whole = step.tokens * look.picks * PICK_BYTES
-    yield Collective(
-        purpose="picks of all heads",
-        kind="all-gather",
-        axis=axis,
-        count=passes,
-        sent_bytes=passes * ring_bytes("all-gather", whole, axis.ranks),
-    )
-    yield Collective(
-        purpose="gradients of all heads' weights",
-        kind="reduce-scatter",
-        axis=axis,
-        count=1,
-        sent_bytes=ring_bytes("reduce-scatter", step.tokens * look.picks * 4, axis.ranks),
-    )
+    axis, passes, each = tp_axis(step.mesh), 1 + step.again, step.tokens * look.picks * 4
+    yield _repeated("picks of all heads", "all-gather", axis, each, 2 * passes)
+    yield _repeated("gradients of all heads' scores", "reduce-scatter", axis, each, 1)
 
 
 def _expert_parallel(step: Step) -> Iterator[Collective]:
     """Yield dispatch and combination of tokens, forward and backward, and the loads' sums."""
     axis = ep_axis(step.mesh)
+    data = Axis("data parallel", step.mesh.data_parallel, step.mesh.tp)
     for config, layers in Counter(experts(step.spec)).items():
         rows = step.tokens * config.top_k * step.spec.d_model * step.element
         count = 2 * (2 + step.again) * layers
-        yield Collective(
-            purpose="tokens to experts and back",
-            kind="all-to-all",
-            axis=axis,
-            count=count,
-            sent_bytes=count * ring_bytes("all-to-all", rows, axis.ranks),
-        )
-        data = Axis("data parallel", step.mesh.data_parallel, step.mesh.tp)
-        loads = config.num_experts * 8
-        yield Collective(
-            purpose="load of experts",
-            kind="all-reduce",
-            axis=data,
-            count=layers,
-            sent_bytes=layers * ring_bytes("all-reduce", loads, data.ranks),
-        )
+        yield _repeated("tokens to experts and back", "all-to-all", axis, rows, count)
+        yield _repeated("load of experts", "all-reduce", data, config.num_experts * 8, layers)
 
 
 def _memory_parallel(look: Lookup, step: Step) -> Iterator[Collective]:
     """Yield a look-up's exchange over the fold; it does not depend on how many slots there are.
 
-    Picks go to all ranks of the fold. Each sums its piece of the table for all their tokens. Sums
-    are added over pieces of the rows and brought home over pieces of the columns; the gradient
-    takes the same way back. Gradients of weights, partial on every rank, are added up at home.
+    Picks go to all ranks of the fold, columns first. Each sums its piece of the table for all their
+    tokens. Sums are added over pieces of the rows and brought home over pieces of the columns; the
+    gradient takes the same way back. Gradients of weights, partial on every rank, are added up at
+    home. For rank-1 experts, slots and tokens go the same way first, and hidden units come home.
     """
-    ranks = look.rows * look.columns
-    if ranks == 1:
+    if look.rows * look.columns == 1:
         return
-    mesh, tokens, passes = step.mesh, step.tokens, 1 + step.again
-    fold = memory_axis(mesh)
-    picks = ranks * tokens * look.picks
-    width = -(-(look.value_dim // mesh.tp) // look.columns)
-    element = DTYPE_BYTES[step.plan.precision.tables]
-
-    def moved(purpose: str, kind: Kind, axis: Axis, whole: float, count: int) -> Collective:
-        sent = count * ring_bytes(kind, whole, axis.ranks)
-        return Collective(purpose=purpose, kind=kind, axis=axis, count=count, sent_bytes=sent)
-
-    yield moved("picks to the fold", "all-gather", fold, picks * PICK_BYTES, passes)
-    rows = rows_axis(mesh, look.rows, look.columns)
-    sums = ranks * tokens * width * element
-    yield moved("sums over pieces of rows", "reduce-scatter", rows, sums, passes)
-    yield moved("gradients to pieces of rows", "all-gather", rows, sums, 1)
-    columns = columns_axis(mesh, look.columns)
-    home = look.columns * tokens * width * element
-    yield moved("sums home, and their gradients back", "all-to-all", columns, home, passes + 1)
-    yield moved("gradients of weights home", "reduce-scatter", fold, picks * 4, 1)
+    passes, both = 1 + step.again, 2 + step.again
+    over, along = _fold_axes(look, step.mesh)
+    each = step.tokens * look.picks * 4  # slots, weights or hidden units of one rank's tokens
+    lists = 3 if look.rank1 else 2  # rank-1 experts ask for their slots twice
+    for axis, ranks in ((along, look.columns), (over, look.rows * look.columns)):
+        yield _repeated("picks to the fold", "all-gather", axis, ranks * each, lists * passes)
+        yield _repeated("gradients of weights home", "reduce-scatter", axis, ranks * each, 1)
+        if look.rank1:
+            yield _repeated(_HIDDEN, "reduce-scatter", axis, ranks * each, passes)
+            yield _repeated(_HIDDEN, "all-gather", axis, ranks * each, 1)
+    sums = _width(look.value_dim, look, step.mesh) * step.tokens * look.columns
+    sums *= DTYPE_BYTES[step.plan.precision.tables]
+    yield _repeated("sums over pieces of rows", "reduce-scatter", over, look.rows * sums, passes)
+    yield _repeated("gradients to pieces of rows", "all-gather", over, look.rows * sums, 1)
+    yield _repeated("sums home and gradients back", "all-to-all", along, sums, both)
     if look.rank1:
-        hidden = picks * 4
-        yield moved("hidden units of rank-1 experts", "all-reduce", fold, hidden, passes + 1)
+        sent = _width(step.spec.d_model, look, step.mesh) * step.tokens * look.columns
+        sent *= DTYPE_BYTES[step.plan.precision.tables]
+        yield _repeated("tokens to pieces of columns", "all-to-all", along, sent, both)
+        yield _repeated("tokens to pieces of rows", "all-gather", over, look.rows * sent, passes)
+        yield _repeated("gradients of tokens", "reduce-scatter", over, look.rows * sent, 1)
+
+
+_HIDDEN = "hidden units of rank-1 experts"
+
+
+def _fold_axes(look: Lookup, mesh: Mesh) -> tuple[Axis, Axis]:
+    """Return the axes over pieces of the rows and along those of the columns."""
+    return rows_axis(mesh, look.rows, look.columns), columns_axis(mesh, look.columns)
+
+
+def _width(width: int, look: Lookup, mesh: Mesh) -> int:
+    """Return the columns of the largest piece."""
+    return -(-(width // mesh.tp) // look.columns)
 
 
 def memory_bytes_per_token(collectives: tuple[Collective, ...], tokens: int) -> float:
     """Return what one rank sends for look-ups in folded tables, for each of its tokens."""
-    axes = ("memory", "memory_rows", "memory_columns")
+    axes = ("memory_rows", "memory_columns")
     return sum(one.sent_bytes for one in collectives if one.axis.name in axes) / tokens

@@ -18,14 +18,14 @@ from archspec.compiler.plan.memory import (
     Held,
     RankMemory,
     TableOptimizer,
+    copies_bytes,
     dispatch_bytes,
     exchange_bytes,
-    gathered_bytes,
     rank_memory,
     touched_shares,
 )
 from archspec.compiler.plan.mesh import Mesh, resolve_mesh
-from archspec.compiler.plan.parameters import plan_model
+from archspec.compiler.plan.parameters import Cut, plan_model
 from archspec.compiler.plan.sections import Section, counted, plan_sections, total_numel
 from archspec.compiler.plan.timing import StepTime, step_time
 from archspec.compiler.plan.warnings import plan_warnings
@@ -134,15 +134,17 @@ def _rows(section: Section, mesh: Mesh) -> Iterator[dict[str, Any]]:
             "name": one.name,
             "shape": list(one.shape),
             "dtype": one.dtype,
-            "cuts": [
-                {"axis": cut.axis.name, "ranks": cut.axis.ranks, "dim": cut.dim} for cut in one.cuts
-            ],
+            "cuts": [_cut(cut) for cut in one.all_cuts],
             "folded": one.folded,
             "largest_shape": list(one.local_shape(0)),
             "smallest_shape": list(one.local_shape(last)),
             "largest_bytes": one.local_bytes(0),
             "smallest_bytes": one.local_bytes(last),
         }
+
+
+def _cut(cut: Cut) -> dict[str, Any]:
+    return {"axis": cut.axis.name, "ranks": cut.axis.ranks, "dim": cut.dim}
 
 
 def _plain(one: Collective) -> dict[str, Any]:
@@ -203,16 +205,26 @@ def make_plan(
         >>> plan = make_plan(load_model("m.yaml"), load_plan("p.yaml"), world_size=64)
         >>> plan.largest.total, plan.local_shapes(0)["embedding.weight"]
     """
+    mesh = check_plan(spec, plan, world_size=world_size)
+    found = _lay_out(spec, plan, mesh, hardware, seq_len, micro_tokens, table_optimizer)
+    if found.fits is False and not allow_oversize:
+        raise PlanError([capacity_fault(found)])
+    return found
+
+
+def check_plan(spec: ModelSpec, plan: PlanSpec, *, world_size: int | None) -> Mesh:
+    """Return the mesh of a plan on so many ranks, if the model can be laid over it.
+
+    Raises:
+        PlanError: With every rule that model and plan break together.
+    """
     mesh = resolve_mesh(plan.mesh, world_size)
     if not isinstance(mesh, Mesh):
         raise PlanError(PlanFault(fault.message, plan_path=fault.path) for fault in mesh)
     faults = list(check_sharding(spec, plan, mesh))
     if faults:
         raise PlanError(faults)
-    found = _lay_out(spec, plan, mesh, hardware, seq_len, micro_tokens, table_optimizer)
-    if found.fits is False and not allow_oversize:
-        raise PlanError([capacity_fault(found)])
-    return found
+    return mesh
 
 
 def _lay_out(
@@ -234,7 +246,7 @@ def _lay_out(
     head = head_share(spec, context, mesh.tp)
     held = Held(
         activations=activation_bytes(spec, shares, head, tokens),
-        gathered=gathered_bytes(spec, sections, plan) if mesh.data_parallel > 1 else 0,
+        gathered=copies_bytes(spec, sections, plan, mesh),
         dispatch=dispatch_bytes(spec, plan, mesh, tokens),
         exchange=exchange_bytes(spec, plan, mesh, tokens),
     )

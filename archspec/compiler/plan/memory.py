@@ -166,20 +166,22 @@ def touched_shares(spec: ModelSpec, context: CostContext, tokens: int) -> dict[s
     }
 
 
-def gathered_bytes(spec: ModelSpec, sections: tuple[Section, ...], plan: PlanSpec) -> int:
+def copies_bytes(spec: ModelSpec, sections: tuple[Section, ...], plan: PlanSpec, mesh: Mesh) -> int:
     """Estimate FSDP's copies at their peak: the frame, two neighbouring layers, one's gradients.
 
     The frame stays gathered from the forward to the backward pass; the next layer arrives while one
     runs. A layer is gathered with the pools that it reads, where those are FSDP's. Whole gradients
-    are there in the type of computing and in that of their reduction.
+    are there in the type of what was gathered and in that of their reduction.
     """
     precision = plan.precision
+    if mesh.dp_shard == 1 and precision.compute == precision.params:
+        return 0
     copies, gradients = {}, {}
     for section in sections:
-        copies[_key(section)] = section.gathered_bytes(precision.compute)
-        trained = sum(one.gathered_numel for one in section.gathered if one.trains)
-        both = DTYPE_BYTES[precision.compute] + DTYPE_BYTES[precision.gradients]
-        gradients[_key(section)] = trained * both
+        copies[_key(section)] = section.gathered_bytes(precision)
+        reduced = sum(one.gathered_numel for one in section.parameters)
+        reduced *= DTYPE_BYTES[precision.gradients]
+        gradients[_key(section)] = copies[_key(section)] + reduced
     layers = [_with_pools(layer, copies) for layer in spec.layers]
     pairs = [sum(layers[index : index + 2]) for index in range(max(1, len(layers) - 1))]
     most = max((_with_pools(layer, gradients) for layer in spec.layers), default=0)

@@ -89,11 +89,6 @@ def ep_axis(mesh: Mesh) -> Axis:
     return Axis("ep", mesh.ep, mesh.tp)
 
 
-def memory_axis(mesh: Mesh) -> Axis:
-    """Return the ranks that share tables."""
-    return Axis("memory", mesh.memory, mesh.tp)
-
-
 def columns_axis(mesh: Mesh, columns: int) -> Axis:
     """Return the ranks with different columns of the same rows."""
     return Axis("memory_columns", columns, mesh.tp)

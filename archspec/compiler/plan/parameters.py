@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from archspec.blocks.layout import (
@@ -31,8 +31,6 @@ from archspec.quantities import DTYPE_BYTES
 from archspec.spec.model import LayerSpec, ModelSpec
 from archspec.spec.plan import PlanSpec, TablePlan
 
-FOLDED_AXES = (EP, MEMORY_ROWS, MEMORY_COLUMNS)
-
 
 @dataclass(frozen=True, slots=True)
 class Cut:
@@ -49,9 +47,10 @@ class PlannedParameter:
     Attributes:
         name: Its name in the model, or in the layer, pool or frame it is listed for.
         shape: All of it.
-        dtype: How its shards are kept.
-        cuts: What cuts it, in the order of cutting; FSDP last, with more than one rank each.
-        gathered: Data-parallel ranks bring it together before use (FSDP).
+        dtype: How its pieces are kept.
+        cuts: What tp and the folds cut, in the order of cutting, with more than one rank each.
+        fsdp: The data-parallel ranks that cut what is left, and gather it before use; None for
+            folded tables, and for what no gradient moves.
         table: Its rows are those of a value table.
         folded: A table in pieces that are never gathered.
         trains: It has a gradient.
@@ -61,7 +60,7 @@ class PlannedParameter:
     shape: tuple[int, ...]
     dtype: str
     cuts: tuple[Cut, ...]
-    gathered: bool
+    fsdp: Axis | None
     table: bool
     folded: bool
     trains: bool
@@ -71,9 +70,18 @@ class PlannedParameter:
         """Elements of all of it."""
         return math.prod(self.shape)
 
+    def gathered_shape(self, rank: int) -> tuple[int, ...]:
+        """Return the shape that a rank uses: what tp and the folds leave it."""
+        return self._cut(rank, self.cuts)
+
     def local_shape(self, rank: int) -> tuple[int, ...]:
         """Return the shape of what a rank of the world holds."""
-        return self._shape(rank, self.cuts)
+        shape = list(self.gathered_shape(rank))
+        if self.fsdp is not None:
+            dim = self._fsdp_dim(tuple(shape), self.fsdp)
+            start, stop = chunk(shape[dim], self.fsdp.ranks, self.fsdp.index(rank))
+            shape[dim] = stop - start
+        return tuple(shape)
 
     def local_numel(self, rank: int) -> int:
         """Return the elements that a rank holds."""
@@ -83,33 +91,32 @@ class PlannedParameter:
         """Return the bytes that a rank holds."""
         return self.local_numel(rank) * DTYPE_BYTES[self.dtype]
 
-    def shape_after(self, cuts: int) -> tuple[int, ...]:
-        """Return the shape that the first so many cuts leave rank 0."""
-        return self._shape(0, self.cuts[:cuts])
-
-    def ungathered_numel(self) -> int:
-        """Return the elements that FSDP brings together, without padding."""
-        cuts = self.cuts[:-1] if self._fsdp_cut() else self.cuts
-        return math.prod(self._shape(0, cuts))
+    @functools.cached_property
+    def used_numel(self) -> int:
+        """Elements that rank 0 uses."""
+        return math.prod(self.gathered_shape(0))
 
     @functools.cached_property
     def gathered_numel(self) -> int:
-        """Elements once data-parallel ranks have gathered it, padding included."""
-        if not self.gathered:
-            return self.local_numel(0)
-        cut = self._fsdp_cut()
-        return self.local_numel(0) * (1 if cut is None else cut.axis.ranks)
+        """Elements that FSDP brings together on rank 0, with its padding; none without FSDP."""
+        return 0 if self.fsdp is None else self.local_numel(0) * self.fsdp.ranks
 
-    def fsdp_axis(self) -> Axis | None:
-        """Return the axis over which it is gathered, None if it is not cut by FSDP."""
-        cut = self._fsdp_cut()
-        return None if cut is None else cut.axis
+    @property
+    def all_cuts(self) -> tuple[Cut, ...]:
+        """Every cut of rank 0's piece, that of FSDP last."""
+        if self.fsdp is None or self.fsdp.ranks == 1:
+            return self.cuts
+        return (*self.cuts, Cut(self.fsdp, self._fsdp_dim(self.gathered_shape(0), self.fsdp)))
 
-    def _fsdp_cut(self) -> Cut | None:
-        last = self.cuts[-1] if self.cuts else None
-        return last if last and self.gathered and last.axis.name.startswith("dp_shard") else None
+    def length_before(self, cut: Cut) -> int:
+        """Return the length of the dimension of one of ``cuts``, as that finds it on rank 0."""
+        before = self.cuts[: self.cuts.index(cut)]
+        return self._cut(0, before)[cut.dim]
 
-    def _shape(self, rank: int, cuts: tuple[Cut, ...]) -> tuple[int, ...]:
+    def _fsdp_dim(self, shape: tuple[int, ...], axis: Axis) -> int:
+        return fsdp_dim(shape, axis.ranks, {cut.dim for cut in self.cuts}) if shape[0] else 0
+
+    def _cut(self, rank: int, cuts: tuple[Cut, ...]) -> tuple[int, ...]:
         shape = list(self.shape)
         for cut in cuts:
             start, stop = chunk(shape[cut.dim], cut.axis.ranks, cut.axis.index(rank))
@@ -132,16 +139,13 @@ def plan_parameter(
     folded = table is not None and MEMORY_ROWS in layout.shard and table.is_folded(mesh.memory)
     axes = _axes(mesh, table if folded else None)
     sizes = {axis: found.ranks for axis, found in axes.items()}
-    cuts = [Cut(axes[axis], dim) for axis, dim in layout.cuts(sizes).items()]
-    if not folded:
-        fold = mesh.ep if EP in layout.shard else 1
-        cuts += _fsdp_cuts(layout, cuts, shard_axis(mesh, fold))
+    fold = mesh.ep if EP in layout.shard else 1
     return PlannedParameter(
         name=name,
         shape=layout.shape,
         dtype=plan.precision.tables if layout.table else plan.precision.params,
-        cuts=tuple(cuts),
-        gathered=not folded,
+        cuts=tuple(Cut(axes[axis], dim) for axis, dim in layout.cuts(sizes).items()),
+        fsdp=None if folded or not layout.trains else shard_axis(mesh, fold),
         table=layout.table,
         folded=folded,
         trains=layout.trains,
@@ -155,16 +159,6 @@ def _axes(mesh: Mesh, folded: TablePlan | None) -> dict[str, Axis]:
         axes[MEMORY_ROWS] = rows_axis(mesh, counts.rows, counts.columns)
         axes[MEMORY_COLUMNS] = columns_axis(mesh, counts.columns)
     return axes
-
-
-def _fsdp_cuts(layout: ParameterLayout, cuts: list[Cut], axis: Axis) -> Iterator[Cut]:
-    if axis.ranks == 1:
-        return
-    shape = list(layout.shape)
-    for cut in cuts:
-        start, stop = chunk(shape[cut.dim], cut.axis.ranks, 0)
-        shape[cut.dim] = stop - start
-    yield Cut(axis, fsdp_dim(tuple(shape), axis.ranks, {cut.dim for cut in cuts}))
 
 
 def plan_layouts(

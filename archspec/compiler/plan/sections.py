@@ -14,7 +14,7 @@ from archspec.compiler.plan.mesh import Axis, Mesh
 from archspec.compiler.plan.parameters import PlannedParameter, plan_layouts, plan_pool
 from archspec.quantities import DTYPE_BYTES
 from archspec.spec.model import LayerSpec, ModelSpec
-from archspec.spec.plan import PlanSpec
+from archspec.spec.plan import PlanSpec, Precision
 
 FRAME = "frame"
 
@@ -40,21 +40,23 @@ class Section:
         """How often it stands in the model."""
         return max(1, len(self.layers))
 
-    def gathered_bytes(self, dtype: str) -> int:
-        """Return the bytes of what a rank holds of it once FSDP has gathered it in ``dtype``."""
-        return sum(one.gathered_numel for one in self.gathered) * DTYPE_BYTES[dtype]
+    def gathered_bytes(self, precision: Precision) -> int:
+        """Return the bytes of a rank's copy of it once FSDP has gathered it."""
+        return sum(gathered_bytes(one, precision) for one in self.parameters)
 
-    @property
-    def gathered(self) -> tuple[PlannedParameter, ...]:
-        """The parameters that are gathered before use."""
-        return tuple(one for one in self.parameters if one.gathered)
-
-    def by_axis(self) -> dict[Axis | None, list[PlannedParameter]]:
-        """Group what is gathered by the axis over which it is; None where that has one rank."""
-        found: dict[Axis | None, list[PlannedParameter]] = {}
-        for one in self.gathered:
-            found.setdefault(one.fsdp_axis(), []).append(one)
+    def units(self) -> dict[tuple[Axis, bool], list[PlannedParameter]]:
+        """Group what FSDP gathers into its units: by the axis, tables apart."""
+        found: dict[tuple[Axis, bool], list[PlannedParameter]] = {}
+        for one in self.parameters:
+            if one.fsdp is not None:
+                found.setdefault((one.fsdp, one.table), []).append(one)
         return found
+
+
+def gathered_bytes(one: PlannedParameter, precision: Precision) -> int:
+    """Return the bytes of a gathered parameter: in the type of computing, tables as they are."""
+    dtype = precision.tables if one.table else precision.compute
+    return one.gathered_numel * DTYPE_BYTES[dtype]
 
 
 def plan_sections(spec: ModelSpec, plan: PlanSpec, mesh: Mesh) -> tuple[Section, ...]:

@@ -6,9 +6,7 @@ from collections.abc import Iterator
 
 from archspec.compiler.plan.lookups import experts, lookups
 from archspec.compiler.plan.mesh import Mesh, tp_axis
-from archspec.compiler.plan.parameters import PlannedParameter
-from archspec.compiler.plan.sections import Section, spans
-from archspec.quantities import DTYPE_BYTES
+from archspec.compiler.plan.sections import Section, gathered_bytes, spans
 from archspec.spec.hardware import HardwareSpec
 from archspec.spec.model import ModelSpec
 from archspec.spec.plan import PlanSpec, TablePlan
@@ -54,9 +52,7 @@ def _empty_pieces(section: Section, mesh: Mesh) -> Iterator[str]:
     place = section.name if not section.layers else f"layers {spans(section.layers)}"
     for one in section.parameters:
         for cut in one.cuts:
-            if cut.axis.name.startswith("dp_shard"):
-                continue
-            whole, ranks = _length_before(one, cut.axis.name), cut.axis.ranks
+            whole, ranks = one.length_before(cut), cut.axis.ranks
             empty = ranks - -(-whole // -(-whole // ranks))
             if empty and not one.local_numel(last):
                 yield (
@@ -65,19 +61,11 @@ def _empty_pieces(section: Section, mesh: Mesh) -> Iterator[str]:
                 )
 
 
-def _length_before(one: PlannedParameter, axis: str) -> int:
-    """Return the length of the dimension that an axis cuts, as it finds it."""
-    cuts = [cut.axis.name for cut in one.cuts]
-    before = cuts.index(axis)
-    shape = one.shape_after(before)
-    return shape[one.cuts[before].dim]
-
-
 def _padding(sections: tuple[Section, ...]) -> Iterator[str]:
     """Yield how much of what FSDP gathers is padding, where that is much."""
     for section in sections:
-        gathered = sum(one.gathered_numel for one in section.gathered)
-        real = sum(one.ungathered_numel() for one in section.gathered)
+        gathered = sum(one.gathered_numel for one in section.parameters)
+        real = sum(one.used_numel for one in section.parameters if one.fsdp is not None)
         if real and gathered > PADDING * real:
             place = section.name if not section.layers else f"layers {spans(section.layers)}"
             yield (
@@ -106,9 +94,7 @@ def _large_copies(
             if not one.table:
                 continue
             whole = not any(cut.axis.name.startswith("memory") for cut in one.cuts)
-            held = one.local_bytes(0) if one.folded else 0
-            if not one.folded:
-                held = one.gathered_numel * DTYPE_BYTES[plan.precision.compute]
+            held = one.local_bytes(0) if one.folded else gathered_bytes(one, plan.precision)
             if whole and held > LARGE_COPY * hardware.memory_bytes:
                 how = "on every rank" if one.folded else "gathered on every rank in each pass"
                 yield (

@@ -56,7 +56,7 @@ def head_share(spec: ModelSpec, context: CostContext, tp: int) -> Cost:
     width = head.activation_bytes_per_token - logits
     return norm + Cost(
         flops_per_token=head.flops_per_token // tp,
-        activation_bytes_per_token=width + logits // tp,
+        activation_bytes_per_token=width - (-logits // tp),
     )
 
 
@@ -100,6 +100,6 @@ def step_work(
 
 def _weight_bytes(section: Section, plan: PlanSpec, passes: int) -> int:
     """Return the bytes of reading a section's weights so often and writing its gradients once."""
-    numel = sum(one.gathered_numel for one in section.gathered if not one.table)
+    numel = sum(one.used_numel for one in section.parameters if not one.table)
     compute, gradients = plan.precision.compute, plan.precision.gradients
     return numel * (passes * DTYPE_BYTES[compute] + DTYPE_BYTES[gradients])

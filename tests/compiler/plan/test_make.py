@@ -53,7 +53,7 @@ def test_pieces_of_all_ranks_cover_every_parameter_equally_often(plans):
         world = found.mesh.world_size
         for name, one in plan_model(found.spec, found.plan, found.mesh).items():
             held = sum(one.local_numel(rank) for rank in range(world))
-            pieces = math.prod(cut.axis.ranks for cut in one.cuts)
+            pieces = math.prod(cut.axis.ranks for cut in one.all_cuts)
             assert held == one.numel * world // pieces, (seed, name)
 
 
@@ -85,7 +85,7 @@ def test_bytes_by_role_are_those_of_the_local_shapes(plans):
 def test_one_rank_holds_the_model():
     for seed in range(40):
         spec = random_spec(seed)
-        found = make_plan(spec, plan_of())
+        found = make_plan(spec, plan_of(precision=Precision(compute="float32")))
         assert found.num_params == summarize(spec).total.num_params
         assert found.largest.weights + found.largest.tables == 4 * found.num_params
         assert found.collectives == ()
@@ -173,11 +173,13 @@ def test_bytes_of_a_memory_exchange_by_hand():
         {"dp_shard": 8, "memory": 8}, pools={"values": TablePlan(shard={"rows": 2, "columns": 4})}
     )
     found = make_plan(spec, plan, micro_tokens=1000)
-    sent = {(one.purpose, one.kind): one.sent_bytes for one in found.collectives}
+    sent: Counter[tuple[str, str]] = Counter()
+    for one in found.collectives:
+        sent[one.purpose, one.kind] += one.sent_bytes
     assert sent["picks to the fold", "all-gather"] == 3 * 7 * 1000 * 128 * 8
     assert sent["gradients of weights home", "reduce-scatter"] == 3 * 7 * 1000 * 128 * 4
     assert sent["sums over pieces of rows", "reduce-scatter"] == 3 * 4 * 1000 * 512 * 4
-    home = sent["sums home, and their gradients back", "all-to-all"]
+    home = sent["sums home and gradients back", "all-to-all"]
     assert home == 2 * 3 * 3 * 1000 * 512 * 4
 
 
@@ -235,7 +237,6 @@ def test_faults_name_the_places_in_both_documents():
     faults = {fault.spec_path: fault for fault in raised.value.faults}
     assert faults["blocks", "ffn", "hidden_dim"].plan_path == ("mesh", "tp")
     assert faults["attention", "num_heads"].plan_path == ("mesh", "tp")
-    assert faults["vocab_size",].plan_path == ("mesh", "tp")
     assert faults[()].plan_path == ("pools", "bog")
     assert "unknown pool 'bog'" in faults[()].message
     assert len(raised.value.faults) == len(set(raised.value.faults))

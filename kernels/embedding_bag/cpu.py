@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from numba import njit
 from torch import Tensor
 
 from archspec.kernels.embedding_bag.stock import require_range
 from archspec.kernels.intrinsics import prefetch_row, rows_ahead
+from archspec.kernels.jit import compiled_any_order
 from archspec.kernels.row_gradient import RowGradient
 from archspec.kernels.row_optimizer.cpu import sum_rows_into
 from archspec.kernels.threads import even_bounds, run_ranges
@@ -51,8 +51,7 @@ def embedding_bag_backward(
     return dots, scatter_rows(indices, weights, grad, table.shape[0])
 
 
-# Products may be added in any order: a vector of partial sums, then their sum.
-@njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract", "reassoc"})
+@compiled_any_order
 def _dot_range(start, stop, indices, grad, table, result):
     """Dot the rows that a range of tokens picked."""
     picks, width = indices.shape[1], table.shape[1]

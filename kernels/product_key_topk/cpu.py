@@ -13,10 +13,10 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from numba import njit
 from torch import Tensor
 
 from archspec.kernels.intrinsics import LANES, count_before
+from archspec.kernels.jit import compiled
 from archspec.kernels.product_key_topk import stock
 from archspec.kernels.product_key_topk.reference import slot_dtype
 from archspec.kernels.threads import even_bounds, run_ranges
@@ -97,7 +97,7 @@ def _winning_ranks(top_k: int) -> np.ndarray:
     return np.array(pairs, dtype=np.uint32).T.copy()
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _spread_tokens(start, stop, grad_scores, slots, shares):
     """Spread for a range of tokens, all heads."""
     _, heads, _, num_keys = shares.shape
@@ -111,7 +111,7 @@ def _spread_tokens(start, stop, grad_scores, slots, shares):
                 second[slot % num_keys] += grad
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _select_tokens(start, stop, halves, ranks, scores, slots):
     """Select for a range of tokens, all heads."""
     heads, num_keys, top_k = halves.shape[1], halves.shape[3], scores.shape[2]
@@ -136,7 +136,7 @@ def _select_tokens(start, stop, halves, ranks, scores, slots):
             _order(count, candidates, ids, places, scores[token, head], slots[token, head])
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _num_groups(num_keys, top_k):
     """Balance the work on groups against that on members of the groups that stay."""
     even = int(np.sqrt(num_keys * top_k))
@@ -146,7 +146,7 @@ def _num_groups(num_keys, top_k):
 # Loops run over slices: their indices count from 0, which is what lets them become vector code.
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _take_maxima(row, maxima):
     """Take the maximum of each group g, the keys k with ``k % groups == g``; NaN is passed over."""
     maxima[:] = -np.inf
@@ -156,7 +156,7 @@ def _take_maxima(row, maxima):
             maxima[group] = part[group] if part[group] > maxima[group] else maxima[group]
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _threshold(maxima, top_k):
     """Find a score that at least ``top_k`` of the maxima reach, and few more."""
     low, high = _extremes(maxima)
@@ -174,7 +174,7 @@ def _threshold(maxima, top_k):
     return _kth_largest(maxima, top_k)
 
 
-@njit(nogil=True, cache=True, fastmath={"nnan", "nsz"})
+@compiled
 def _extremes(values):
     low, high = values[0], values[0]
     for i in range(len(values)):
@@ -182,7 +182,7 @@ def _extremes(values):
     return low, high
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _count_reaching(values, bound):
     count = 0
     for i in range(len(values)):
@@ -190,7 +190,7 @@ def _count_reaching(values, bound):
     return count
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _kth_largest(values, k):
     """Find it by counting: for ties and outliers, where halving the range leads nowhere."""
     for i in range(len(values)):
@@ -203,7 +203,7 @@ def _kth_largest(values, k):
     return values.dtype.type(-np.inf)
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _collect(row, threshold, maxima, groups, candidates, ids):
     """List the keys that reach the threshold, in ascending order; return their number."""
     found = np.uint64(0)
@@ -224,7 +224,7 @@ def _collect(row, threshold, maxima, groups, candidates, ids):
     return count
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _drop_ties(threshold, top_k, candidates, ids):
     """Keep only the first ``top_k`` of the candidates at the threshold, the lowest keys."""
     count, equal = 0, 0
@@ -236,7 +236,7 @@ def _drop_ties(threshold, top_k, candidates, ids):
     return count
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _collect_pairs(best, keys, num_keys, ranks, candidates, ids):
     """List the pairs of ranks whose sums reach one that ``top_k`` pairs reach."""
     first, second = best[0], best[1]
@@ -258,7 +258,7 @@ def _collect_pairs(best, keys, num_keys, ranks, candidates, ids):
     return count
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _order(count, candidates, ids, places, best, best_ids):
     """Write the best of ``count`` candidates by score descending, then id ascending."""
     for i in range(count, count + LANES):

@@ -15,10 +15,10 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from numba import njit
 from torch import Tensor
 
 from archspec.kernels.intrinsics import prefetch_row, rows_ahead
+from archspec.kernels.jit import compiled, compiled_any_order
 from archspec.kernels.threads import run_ranges
 
 _SEGMENT = 64  # look-ups that are added up before another sum starts
@@ -192,19 +192,14 @@ def _work_before(starts: np.ndarray, row: int) -> int:
     return int(starts[row]) + _ROW_WORK * row
 
 
-_compiled = njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"})
-# Sums of squares may be taken in any order: a vector of partial sums, then their sum.
-_reassociated = njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract", "reassoc"})
-
-
-@_compiled
+@compiled
 def _sum_range(start, stop, rows, starts, tokens, weights, grads, sums):
     parts = _vector(grads.shape[1]), _vector(grads.shape[1])
     for r in range(start, stop):
         _sum_row(starts[r], starts[r + 1], tokens, weights, grads, sums[rows[r]], parts)
 
 
-@_compiled
+@compiled
 def _norm_range(start, stop, starts, tokens, weights, grads, norms):
     total = _vector(grads.shape[1])
     parts = _vector(grads.shape[1]), _vector(grads.shape[1])
@@ -213,7 +208,7 @@ def _norm_range(start, stop, starts, tokens, weights, grads, norms):
         norms[r] = _square_sum(total)
 
 
-@_compiled
+@compiled
 def _update_range(
     start,
     stop,
@@ -259,12 +254,12 @@ def _update_range(
             _round_row(bits, narrow[row], np.uint32(row), seed)
 
 
-@_compiled
+@compiled
 def _vector(width):
     return np.empty(width, np.float32)
 
 
-@_compiled
+@compiled
 def _sum_row(start, stop, tokens, weights, grads, total, parts):
     """Sum a row's look-ups in groups of segments: a running sum of n loses up to n roundings."""
     group, part = parts
@@ -275,7 +270,7 @@ def _sum_row(start, stop, tokens, weights, grads, total, parts):
             total[i] += group[i]
 
 
-@_compiled
+@compiled
 def _sum_group(start, stop, tokens, weights, grads, total, part):
     _add(start, min(stop, start + _SEGMENT), tokens, weights, grads, total)
     for first in range(start + _SEGMENT, stop, _SEGMENT):
@@ -284,7 +279,7 @@ def _sum_group(start, stop, tokens, weights, grads, total, part):
             total[i] += part[i]
 
 
-@_compiled
+@compiled
 def _add(start, stop, tokens, weights, grads, total):
     """Write the sum of some look-ups, at least one."""
     weight, grad = weights[start], grads[tokens[start]]
@@ -296,7 +291,7 @@ def _add(start, stop, tokens, weights, grads, total):
             total[i] += weight * grad[i]
 
 
-@_reassociated
+@compiled_any_order
 def _square_sum(values):
     total = np.float32(0)
     for i in range(len(values)):
@@ -304,7 +299,7 @@ def _square_sum(values):
     return total
 
 
-@_compiled
+@compiled
 def _adam_row(values, first, second, grad, setting):
     for i in range(len(grad)):
         first[i] += (grad[i] - first[i]) * setting.fresh_first
@@ -313,7 +308,7 @@ def _adam_row(values, first, second, grad, setting):
         values[i] -= setting.rate * first[i] / root
 
 
-@_compiled
+@compiled
 def _rowwise_adam_row(values, first, second, grad, setting):
     square = _square_sum(grad) / np.float32(len(grad))
     second[0] += (square - second[0]) * setting.fresh_second
@@ -323,13 +318,13 @@ def _rowwise_adam_row(values, first, second, grad, setting):
         values[i] -= rate * first[i]
 
 
-@_compiled
+@compiled
 def _adagrad_row(values, total, grad, setting):
     total[0] += _square_sum(grad) / np.float32(len(grad))
     _descend(values, grad, setting.rate / (np.sqrt(total[0]) + setting.eps))
 
 
-@_compiled
+@compiled
 def _descend(values, grad, rate):
     for i in range(len(grad)):
         values[i] -= rate * grad[i]
@@ -339,13 +334,13 @@ def _descend(values, grad, rate):
 # because numba computes integers in 64.
 
 
-@_compiled
+@compiled
 def _widen(row, bits):
     for i in range(len(row)):
         bits[i] = np.uint32(row[i]) << np.uint32(16)
 
 
-@_compiled
+@compiled
 def _round_row(bits, row, number, seed):
     """Write fp32 numbers, given as bits, to a row of bf16, rounded stochastically."""
     key = _mix(_mix(np.uint32(number + np.uint32(0x9E3779B9))) ^ seed)
@@ -357,7 +352,7 @@ def _round_row(bits, row, number, seed):
         row[i] = np.uint16(0x7FC0 if is_nan else rounded)
 
 
-@_compiled
+@compiled
 def _mix(bits):
     bits = np.uint32(bits ^ np.uint32(bits >> np.uint32(16)))
     bits = np.uint32(bits * np.uint32(0x85EBCA6B))

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from archspec.kernels.row_sums.gpu import (
     LookUps,
+    require_few_look_ups,
     store_columns,
     sum_hot_row,
     sum_segments,
@@ -79,11 +80,7 @@ def _sum_rows(
 
 def _group(indices: Tensor, weights: Tensor, grad: Tensor, slots: int) -> LookUps:
     """Sort the look-ups by row, [slots] of them."""
-    if indices.numel() > _MAX_INT32:
-        raise ValueError(
-            f"embedding_bag: a backward takes at most {_MAX_INT32} look-ups, but there are "
-            f"{indices.numel()}; split the batch"
-        )
+    require_few_look_ups("embedding_bag", indices.numel())
     # int32 keys take the radix sort half the passes. Stable: it fixes the order of addition.
     keys = indices.flatten().to(torch.int32 if slots <= _MAX_INT32 else torch.int64)
     keys, order = torch.sort(keys, stable=True)

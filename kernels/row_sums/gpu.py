@@ -25,6 +25,8 @@ from archspec.kernels.row_tiles import RowTile
 
 SEGMENT = tl.constexpr(64)
 GROUP = tl.constexpr(64)  # partial rows that are added up before another sum starts
+# Their numbers, rounded up to whole windows, are 32-bit: 64-bit ones cost registers everywhere.
+MAX_LOOK_UPS = 2**31 - 2**8
 
 
 class LookUps(NamedTuple):
@@ -66,6 +68,15 @@ class HotRows(NamedTuple):
     def num_windows(self) -> int:
         """Windows of look-ups; in each there starts at most one hot row."""
         return self.places.shape[0] // 2
+
+
+def require_few_look_ups(op_name: str, num_look_ups: int) -> None:
+    """Raise ValueError if there are more look-ups than the kernels can number."""
+    if num_look_ups > MAX_LOOK_UPS:
+        raise ValueError(
+            f"{op_name}: at most {MAX_LOOK_UPS} look-ups can be summed at a time, but there are "
+            f"{num_look_ups}; split the batch"
+        )
 
 
 def sum_segments(
@@ -135,7 +146,7 @@ def find_segments_kernel(
     low = tl.zeros([LANES], tl.int32)
     high = tl.zeros([LANES], tl.int32) + rows
     for _ in range(steps):
-        middle = (low + high) // 2
+        middle = low + (high - low) // 2
         is_before = tl.load(starts + middle) <= probe
         low = tl.where(is_before, middle, low)
         high = tl.where(is_before, high, middle)

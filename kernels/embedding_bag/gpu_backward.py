@@ -16,6 +16,7 @@ from torch import Tensor
 
 from archspec.kernels.row_sums.gpu import (
     LookUps,
+    partials_tile,
     require_few_look_ups,
     store_columns,
     sum_hot_row,
@@ -74,6 +75,7 @@ def _sum_rows(
         )
         hot = sum_segments(look_ups, tile, table, dots)
         if hot is not None:
+            launch["num_warps"] = partials_tile(width).num_warps
             hot_rows_kernel[(hot.num_windows,)](look_ups.starts, *hot, result, **shape, **launch)
     return result
 

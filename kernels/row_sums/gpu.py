@@ -21,7 +21,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from archspec.kernels.row_tiles import RowTile
+from archspec.kernels.row_tiles import RowTile, sum_tile
 
 SEGMENT = tl.constexpr(64)
 GROUP = tl.constexpr(64)  # partial rows that are added up before another sum starts
@@ -102,7 +102,6 @@ def sum_segments(
         look_ups.starts, places, num_look_ups, num_places, rows, steps, LANES=128, num_warps=4
     )
     shape = {"WIDTH": width, "COLUMNS": tile.columns}
-    launch = {"num_warps": tile.num_warps, "num_stages": 1}
     sum_segments_kernel[(num_places,)](
         look_ups.starts,
         look_ups.order,
@@ -116,14 +115,27 @@ def sum_segments(
         DEPTH=tile.depth,
         BY_POSITION=look_ups.picks > 0,
         DOT=table is not None,
+        num_warps=tile.num_warps,
+        num_stages=1,
         **shape,
-        **launch,
     )
     if num_look_ups > SEGMENT.value * GROUP.value:
+        tile = partials_tile(width)
         sum_groups_kernel[(num_places,)](
-            look_ups.starts, places, partials, DEPTH=tile.depth, **shape, **launch
+            look_ups.starts,
+            places,
+            partials,
+            DEPTH=tile.depth,
+            num_warps=tile.num_warps,
+            num_stages=1,
+            **shape,
         )
     return HotRows(places, partials)
+
+
+def partials_tile(width: int) -> RowTile:
+    """Cut rows for sums of partial rows, which are fp32 and one of which a program sums."""
+    return sum_tile(width, 4)
 
 
 @triton.jit(do_not_specialize=["num_look_ups", "num_places", "rows", "steps"])

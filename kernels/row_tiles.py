@@ -101,7 +101,8 @@ def _tile(width: int, itemsize: int, columns: int, *, max_warps: int) -> RowTile
         columns=columns,
         blocks=_blocks(width, columns),
         rows=_side_by_side(block_bytes),
-        depth=8 if block_bytes <= _WARP_BYTES else 4,
+        # Below 16 bytes every element is a load with an address of its own.
+        depth=8 if 16 <= block_bytes <= _WARP_BYTES else 4,
         num_warps=min(max_warps, max(1, block_bytes // 1024)),
     )
 

@@ -16,6 +16,8 @@ from torch import Tensor
 
 from archspec.kernels.row_sums.gpu import (
     LookUps,
+    partials_tile,
+    require_few_look_ups,
     store_columns,
     sum_hot_row,
     sum_segments,
@@ -73,17 +75,14 @@ def _sum_rows(
         )
         hot = sum_segments(look_ups, tile, table, dots)
         if hot is not None:
+            launch["num_warps"] = partials_tile(width).num_warps
             hot_rows_kernel[(hot.num_windows,)](look_ups.starts, *hot, result, **shape, **launch)
     return result
 
 
 def _group(indices: Tensor, weights: Tensor, grad: Tensor, slots: int) -> LookUps:
     """Sort the look-ups by row, [slots] of them."""
-    if indices.numel() > _MAX_INT32:
-        raise ValueError(
-            f"embedding_bag: a backward takes at most {_MAX_INT32} look-ups, but there are "
-            f"{indices.numel()}; split the batch"
-        )
+    require_few_look_ups("embedding_bag", indices.numel())
     # int32 keys take the radix sort half the passes. Stable: it fixes the order of addition.
     keys = indices.flatten().to(torch.int32 if slots <= _MAX_INT32 else torch.int64)
     keys, order = torch.sort(keys, stable=True)

@@ -18,6 +18,7 @@ from torch import Tensor
 from archspec.kernels.row_sums.gpu import (
     LookUps,
     load_columns,
+    require_few_look_ups,
     store_columns,
     sum_hot_row,
     sum_segments,
@@ -119,6 +120,7 @@ def _run(
     num_rows, width = starts.shape[0] - 1, grads.shape[1]
     if num_rows == 0 or width == 0:
         return
+    require_few_look_ups("row_optimizer", tokens.shape[0])
     look_ups = LookUps(
         starts.contiguous(), tokens.contiguous(), weights.contiguous(), grads.contiguous(), 0
     )

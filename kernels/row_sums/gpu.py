@@ -21,10 +21,12 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from archspec.kernels.row_tiles import RowTile
+from archspec.kernels.row_tiles import RowTile, sum_tile
 
 SEGMENT = tl.constexpr(64)
 GROUP = tl.constexpr(64)  # partial rows that are added up before another sum starts
+# Their numbers, rounded up to whole windows, are 32-bit: 64-bit ones cost registers everywhere.
+MAX_LOOK_UPS = 2**31 - 2**8
 
 
 class LookUps(NamedTuple):
@@ -68,6 +70,15 @@ class HotRows(NamedTuple):
         return self.places.shape[0] // 2
 
 
+def require_few_look_ups(op_name: str, num_look_ups: int) -> None:
+    """Raise ValueError if there are more look-ups than the kernels can number."""
+    if num_look_ups > MAX_LOOK_UPS:
+        raise ValueError(
+            f"{op_name}: at most {MAX_LOOK_UPS} look-ups can be summed at a time, but there are "
+            f"{num_look_ups}; split the batch"
+        )
+
+
 def sum_segments(
     look_ups: LookUps, tile: RowTile, table: Tensor | None = None, dots: Tensor | None = None
 ) -> HotRows | None:
@@ -91,7 +102,6 @@ def sum_segments(
         look_ups.starts, places, num_look_ups, num_places, rows, steps, LANES=128, num_warps=4
     )
     shape = {"WIDTH": width, "COLUMNS": tile.columns}
-    launch = {"num_warps": tile.num_warps, "num_stages": 1}
     sum_segments_kernel[(num_places,)](
         look_ups.starts,
         look_ups.order,
@@ -105,14 +115,27 @@ def sum_segments(
         DEPTH=tile.depth,
         BY_POSITION=look_ups.picks > 0,
         DOT=table is not None,
+        num_warps=tile.num_warps,
+        num_stages=1,
         **shape,
-        **launch,
     )
     if num_look_ups > SEGMENT.value * GROUP.value:
+        tile = partials_tile(width)
         sum_groups_kernel[(num_places,)](
-            look_ups.starts, places, partials, DEPTH=tile.depth, **shape, **launch
+            look_ups.starts,
+            places,
+            partials,
+            DEPTH=tile.depth,
+            num_warps=tile.num_warps,
+            num_stages=1,
+            **shape,
         )
     return HotRows(places, partials)
+
+
+def partials_tile(width: int) -> RowTile:
+    """Cut rows for sums of partial rows, which are fp32 and one of which a program sums."""
+    return sum_tile(width, 4)
 
 
 @triton.jit(do_not_specialize=["num_look_ups", "num_places", "rows", "steps"])
@@ -135,7 +158,7 @@ def find_segments_kernel(
     low = tl.zeros([LANES], tl.int32)
     high = tl.zeros([LANES], tl.int32) + rows
     for _ in range(steps):
-        middle = (low + high) // 2
+        middle = low + (high - low) // 2
         is_before = tl.load(starts + middle) <= probe
         low = tl.where(is_before, middle, low)
         high = tl.where(is_before, high, middle)

@@ -27,7 +27,7 @@ from archspec.testing.kernels import (
 )
 
 pytestmark = pytest.mark.gpu
-SLOTS, PICKS, WIDTH = 50, 5, 100
+SLOTS, PICKS, WIDTH = 11, 5, 7  # gradcheck takes them one by one
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 WIDTHS = (1, 3, 64, 96, 100, 768, 1000, 1024, 1536, 2048, 8192)
 BEYOND_INT32 = 2**31 // 1024 + 4096  # rows of 1,024: 4.3 GB in bf16

@@ -13,7 +13,7 @@ def tile(columns: int, blocks: int, rows: int, depth: int, num_warps: int) -> Ro
 @pytest.mark.parametrize(
     ("width", "itemsize", "expected"),
     [
-        (1, 4, tile(1, 1, 32, 8, 1)),
+        (1, 4, tile(1, 1, 32, 4, 1)),
         (64, 2, tile(64, 1, 4, 8, 1)),
         (100, 2, tile(128, 1, 2, 8, 1)),
         (256, 2, tile(256, 1, 1, 8, 1)),

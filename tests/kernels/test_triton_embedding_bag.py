@@ -70,13 +70,13 @@ def compile_segments(
 
 
 def compile_groups(width: int, dtype: str, capability: int = 90) -> tuple[Compiled, RowTile]:
-    tile = sum_tile(width, ITEMSIZES[dtype], with_dots=True)
+    tile = row_sums.partials_tile(width)
     arguments = {"starts": "*i32", **PARTIALS}
     return compile_with(row_sums.sum_groups_kernel, tile, width, arguments, capability)
 
 
 def compile_hot_rows(width: int, dtype: str, capability: int = 90) -> tuple[Compiled, RowTile]:
-    tile = sum_tile(width, ITEMSIZES[dtype], with_dots=True)
+    tile = row_sums.partials_tile(width)
     arguments = {"starts": "*i32", **PARTIALS, "result": f"*{dtype}"}
     return compile_with(gpu_backward.hot_rows_kernel, tile, width, arguments, capability)
 

@@ -129,3 +129,9 @@ def test_a_table_that_is_not_contiguous_is_refused() -> None:
     table = torch.ones(SLOTS, 12)[:, ::2]
     with pytest.raises(ValueError, match=r"row_sgd_: table .* strides are \(12, 2\)"):
         update(ops, "sgd", [table], draw(6, torch.float32))
+
+
+def test_more_look_ups_than_can_be_numbered_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(row_sums, "MAX_LOOK_UPS", 26)
+    with pytest.raises(ValueError, match=r"at most 26 look-ups .* there are 27; split the batch"):
+        ops.sum_rows(*draw(6, torch.float32))

@@ -133,9 +133,6 @@ def _memory_mesh(layout: Layout, owner: str) -> MemoryMesh | None:
     return None if pieces is None else layout.meshes.memory(*pieces)
 
 
-# Cutting parameters
-
-
 def _cut_parameters(layout: Layout) -> None:
     sharing = _parameters_inside_shared_work(layout.model)
     for prefix, module in layout.model.named_modules():
@@ -210,9 +207,6 @@ def _cut(
     )
 
 
-# Telling modules
-
-
 def _share(layout: Layout) -> None:
     model, meshes = layout.model, layout.meshes
     tp_group = meshes.tp.get_group()
@@ -231,9 +225,6 @@ def _share(layout: Layout) -> None:
                 module.exchange = exchange
     if meshes.sizes.data_parallel > 1 and any(isinstance(m, MoeBlock) for m in model.modules()):
         model.sum_over_batch = partial(all_reduce, group=meshes.data_group)
-
-
-# FSDP
 
 
 def _apply_fsdp(layout: Layout) -> None:

@@ -193,8 +193,10 @@ def _cut(
     coordinate = mesh.get_coordinate()
     assert coordinate is not None, "every rank is in every mesh"
     cuts = layout.cuts(sizes)
+    # An axis of one rank cuts nothing, but must not pass for replicas, whose gradients are summed.
+    cut_or_alone = {**cuts, **{a: d for a, d in layout.shard.items() if sizes.get(a) == 1}}
     placements: list[Placement] = [
-        Shard(cuts[axis]) if axis in cuts else Replicate() for axis in axes
+        Shard(cut_or_alone[axis]) if axis in cut_or_alone else Replicate() for axis in axes
     ]
     shape = layout.local_shape(sizes, dict(zip(axes, coordinate, strict=True)))
     return DTensor.from_local(

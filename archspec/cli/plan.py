@@ -11,7 +11,9 @@ from archspec.cli.command import Subparsers, add_json, add_set, console, declare
 
 if TYPE_CHECKING:
     from archspec.compiler.plan.faults import PlanError
+    from archspec.compiler.plan.make import BuildPlan
     from archspec.compiler.plan.search import MeshSearch
+    from archspec.compiler.verify import Verification
     from archspec.spec.hardware import HardwareSpec
     from archspec.spec.model import ModelSpec
     from archspec.spec.plan import PlanSpec
@@ -63,6 +65,11 @@ def add_parser(commands: Subparsers) -> None:
         action="store_true",
         help="print a plan that does not fit the device instead of refusing it",
     )
+    parser.add_argument(
+        "--verify",
+        action="store_true",
+        help="lay the model of three ranks out without memory and compare every parameter",
+    )
     add_set(parser)
     add_json(parser)
     search = parser.add_argument_group("search")
@@ -107,14 +114,25 @@ def run(arguments: argparse.Namespace) -> int:
         raise
     except ValueError as error:
         raise ArchspecError(str(error)) from None
+    verification = _verify(found) if arguments.verify else None
+    status = 1 if verification is not None and verification.differences else 0
     if arguments.json:
-        print_json(found.as_dict())
-        return 0
+        verified = {} if verification is None else {"verified": asdict(verification)}
+        print_json({**found.as_dict(), **verified})
+        return status
     from archspec.report.plan import plan_view
 
     out = console()
     out.print(plan_view(found, width=out.width))
-    return 0
+    if verification is not None:
+        out.print(verification.describe())
+    return status
+
+
+def _verify(found: BuildPlan) -> Verification:
+    from archspec.compiler.verify import verify_plan
+
+    return verify_plan(found)
 
 
 def _refuse_alone(arguments: argparse.Namespace) -> None:

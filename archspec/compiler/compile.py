@@ -86,9 +86,9 @@ def _compile_over_ranks(
             module.to(_torch_dtype(plan.precision.tables))
     find_initialisers(model)
     for layer in model.layers:
+        recompute_layer(layer, plan.recompute)
         if plan.compile:
             layer.forward = torch.compile(layer.forward)
-        recompute_layer(layer, plan.recompute)
     lay_out(model, plan, meshes)
     if device.type == "meta":
         return model

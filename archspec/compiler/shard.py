@@ -133,9 +133,6 @@ def _memory_mesh(layout: Layout, owner: str) -> MemoryMesh | None:
     return None if pieces is None else layout.meshes.memory(*pieces)
 
 
-# Cutting parameters
-
-
 def _cut_parameters(layout: Layout) -> None:
     sharing = _parameters_inside_shared_work(layout.model)
     for prefix, module in layout.model.named_modules():
@@ -196,8 +193,10 @@ def _cut(
     coordinate = mesh.get_coordinate()
     assert coordinate is not None, "every rank is in every mesh"
     cuts = layout.cuts(sizes)
+    # An axis of one rank cuts nothing, but must not pass for replicas, whose gradients are summed.
+    cut_or_alone = {**cuts, **{a: d for a, d in layout.shard.items() if sizes.get(a) == 1}}
     placements: list[Placement] = [
-        Shard(cuts[axis]) if axis in cuts else Replicate() for axis in axes
+        Shard(cut_or_alone[axis]) if axis in cut_or_alone else Replicate() for axis in axes
     ]
     shape = layout.local_shape(sizes, dict(zip(axes, coordinate, strict=True)))
     return DTensor.from_local(
@@ -208,9 +207,6 @@ def _cut(
         shape=parameter.shape,
         stride=parameter.stride(),
     )
-
-
-# Telling modules
 
 
 def _share(layout: Layout) -> None:
@@ -231,9 +227,6 @@ def _share(layout: Layout) -> None:
                 module.exchange = exchange
     if meshes.sizes.data_parallel > 1 and any(isinstance(m, MoeBlock) for m in model.modules()):
         model.sum_over_batch = partial(all_reduce, group=meshes.data_group)
-
-
-# FSDP
 
 
 def _apply_fsdp(layout: Layout) -> None:

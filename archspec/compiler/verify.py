@@ -42,6 +42,16 @@ class Verification:
     seconds: float
     peak_bytes: int
 
+    def describe(self) -> str:
+        """Say what came of it, in one line, or in one for each difference."""
+        ranks = ", ".join(map(str, self.ranks))
+        if self.differences:
+            return "\n".join(("Not built as planned:", *self.differences))
+        return (
+            f"Verified: ranks {ranks} hold what was planned, {self.num_parameters} parameters each "
+            f"({self.seconds:.1f} s, {self.peak_bytes / 1e6:.0f} MB)."
+        )
+
 
 def verify_plan(found: BuildPlan, ranks: Iterable[int] | None = None) -> Verification:
     """Build some ranks of a plan and compare every parameter's local shape and dtype.

@@ -10,6 +10,7 @@ import pytest
 
 from archspec.cli import main, plan
 from archspec.cli.parser import build_parser
+from archspec.compiler import verify
 from archspec.compiler.plan.memory import TABLE_OPTIMIZERS
 from archspec.spec.load import load_plan
 
@@ -146,3 +147,18 @@ def test_thousands_of_ranks_need_no_torch():
     )
     done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True)
     assert done.returncode == 0
+
+
+def test_verify_builds_ranks_and_says_so(capsys):
+    arguments = ["plan", "specs/models/tiny.yaml", "--plan", "specs/plans/single.yaml", "--verify"]
+    assert main(arguments) == 0
+    assert "Verified: ranks 0 hold what was planned" in capsys.readouterr().out
+    assert main([*arguments, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["verified"]["differences"] == []
+
+
+def test_what_is_not_built_as_planned_is_our_fault(capsys, monkeypatch):
+    monkeypatch.setattr(verify, "differences", lambda *_: ["norm.weight: planned otherwise"])
+    arguments = ["plan", "specs/models/tiny.yaml", "--plan", "specs/plans/single.yaml", "--verify"]
+    assert main(arguments) == 1
+    assert "norm.weight: planned otherwise" in capsys.readouterr().out

@@ -232,3 +232,22 @@ def test_a_plan_for_another_number_of_ranks_names_both(fake_ranks):
         compile(SPEC, plan=plan_of(mesh={"dp_shard": 3}))
     with pytest.raises(ArchspecError, match="= 3 and the world size is 4"):
         compile(SPEC, plan=plan_of(mesh={"tp": 3}))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("recompute", ["none", "full", "selective"])
+def test_compiled_layers_compute_the_same(recompute, fake_ranks, monkeypatch):
+    # Traced and differentiated as for the default backend, without its code generation.
+    real = torch.compile
+    monkeypatch.setattr(torch, "compile", lambda run: real(run, backend="aot_eager"))
+    fake_ranks(1)
+    found = []
+    for compiled in (False, True):
+        plan = plan_of(mesh={"dp_shard": 1}, compile=compiled, recompute=recompute)
+        model = compile(SPEC, plan=plan)
+        loss = mean_loss(model, *batch(SPEC, 0))
+        loss.backward()
+        found.append([loss.detach(), *(held(p.grad) for p in model.parameters())])
+    torch._dynamo.reset()
+    for eager, compiled in zip(*found, strict=True):
+        torch.testing.assert_close(compiled, eager, rtol=1e-12, atol=1e-14)

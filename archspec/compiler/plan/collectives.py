@@ -75,8 +75,8 @@ class Step:
 
     @property
     def again(self) -> int:
-        """Forward passes that the backward pass repeats."""
-        return 1 if self.plan.recompute == "full" else 0
+        """Forward passes whose collectives the backward pass repeats; no recompute keeps those."""
+        return 0 if self.plan.recompute == "none" else 1
 
     @property
     def element(self) -> int:

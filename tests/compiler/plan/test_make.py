@@ -183,6 +183,18 @@ def test_bytes_of_a_memory_exchange_by_hand():
     assert home == 2 * 3 * 3 * 1000 * 512 * 4
 
 
+def test_recompute_repeats_what_waits_and_holds_fewer_picks():
+    spec = load_model("specs/models/memory_plus_1.3b_1m.yaml")
+    mesh = {"dp_shard": 8, "memory": 8, "tp": 2}
+    kept, again = (make_plan(spec, plan_of(mesh, recompute=how)) for how in ("none", "selective"))
+    counts = [{one.purpose: one.count for one in found.collectives} for found in (kept, again)]
+    assert [count["sums of parts"] for count in counts] == [2 * 44 + 2, 3 * 44 + 2]
+    assert [count["picks to the fold"] for count in counts] == [6, 12]
+    assert [count["gather parameters"] for count in counts] == [45, 45]
+    picks = 8 * 4096 * 128 * 8
+    assert kept.largest.exchange - again.largest.exchange == 2 * picks
+
+
 def test_row_wise_optimizers_take_less():
     spec = load_model("specs/models/memory_plus_1.3b_16m.yaml")
     plan = plan_of(

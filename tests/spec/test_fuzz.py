@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from archspec.cli import main
+from archspec.testing.plans import random_plan_document
 from archspec.testing.specs import random_document
 
 MAX_SECONDS = 2.0
@@ -57,7 +58,8 @@ def places(value: Any) -> list[tuple[Any, Any]]:
 @st.composite
 def mutated_documents(draw: st.DrawFn) -> str:
     """Draw a valid document with a few values replaced, removed, renamed or repeated."""
-    document = random_document(draw(st.integers(0, 10_000)))
+    make = draw(st.sampled_from([random_document, random_document, random_plan_document]))
+    document = make(draw(st.integers(0, 10_000)))
     rng = random.Random(draw(st.integers(0, 2**32)))
     for _ in range(draw(st.integers(0, 4))):
         spots = places(document)

@@ -3,7 +3,7 @@
 Bytes are those that one rank sends, as rings and direct exchanges of n ranks do: (n - 1) / n of the
 whole for a gather, a scatter or an exchange, twice that for an all-reduce. Padding counts.
 
-Left out: counts of tokens before they are dispatched, and what libraries add.
+Left out: what libraries add.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from archspec.compiler.plan.mesh import (
     tp_axis,
     world_axis,
 )
+from archspec.compiler.plan.parameters import PlannedParameter
 from archspec.compiler.plan.sections import FRAME, Section, gathered_bytes
 from archspec.quantities import DTYPE_BYTES
 from archspec.spec.model import LayerSpec, ModelSpec
@@ -75,8 +76,8 @@ class Step:
 
     @property
     def again(self) -> int:
-        """Forward passes that the backward pass repeats."""
-        return 1 if self.plan.recompute == "full" else 0
+        """Forward passes whose collectives the backward pass repeats; no recompute keeps those."""
+        return 0 if self.plan.recompute == "none" else 1
 
     @property
     def element(self) -> int:
@@ -189,10 +190,32 @@ def _tensor_parallel(step: Step) -> Iterator[Collective]:
         for rows in [] if section.layer is None else _parts(section.layer, step):
             count = twice * section.count
             yield _repeated("sums of parts", "all-reduce", axis, rows * vectors, count)
+        for one in _partial_replicas(section, step):
+            whole = one.used_numel * element
+            yield _repeated("gradients of replicas", "all-reduce", axis, whole, section.count)
     # The embedding's result and the head's input's gradient.
     yield _repeated("sums of parts", "all-reduce", axis, vectors, 2)
     # The maximum, the sum of exponentials, the target's logit.
     yield _repeated("loss over the vocabulary", "all-reduce", axis, step.tokens * 4, 3)
+
+
+def _partial_replicas(section: Section, step: Step) -> Iterator[PlannedParameter]:
+    """Yield parameters that tp ranks hold alike and use on their part of the work.
+
+    Norms of queries and keys, projections to latents, queries and codebooks of heads that tp does
+    not divide. Not the bias of a projection that ends the work: it is added to the sum.
+    """
+    if section.layer is None:
+        return
+    shared = ["attention."]
+    for index, block in enumerate(section.layer.blocks):
+        if isinstance(block, ProductKeyConfig):
+            shared.append(f"blocks.{index}.")
+    for one in section.parameters:
+        is_cut = any(cut.axis == tp_axis(step.mesh) for cut in one.cuts)
+        ends = one.name.endswith("output.bias")
+        if one.name.startswith(tuple(shared)) and not (is_cut or ends):
+            yield one
 
 
 def _parts(layer: LayerSpec, step: Step) -> Iterator[int]:
@@ -237,6 +260,10 @@ def _expert_parallel(step: Step) -> Iterator[Collective]:
         rows = step.tokens * config.top_k * step.spec.d_model * step.element
         count = 2 * (2 + step.again) * layers
         yield _repeated("tokens to experts and back", "all-to-all", axis, rows, count)
+        told = (1 + step.again) * layers
+        yield _repeated(
+            "rows that each expert gets", "all-to-all", axis, 8 * config.num_experts, told
+        )
         yield _repeated("load of experts", "all-reduce", data, config.num_experts * 8, layers)
 
 

@@ -206,17 +206,19 @@ def dispatch_bytes(spec: ModelSpec, plan: PlanSpec, mesh: Mesh, tokens: int) -> 
 
 
 def exchange_bytes(spec: ModelSpec, plan: PlanSpec, mesh: Mesh, tokens: int) -> int:
-    """Estimate the buffers of memory parallelism in the layer that needs most.
+    """Estimate the buffers of memory parallelism.
 
-    Slots and weights of the fold's tokens, this rank's sums for them, and the sums come home.
+    Slots and weights of the fold's tokens, which the backward pass reads again: of all layers, or
+    under recompute of one. Beside them, in the layer that needs most, this rank's sums for the
+    fold's tokens, and the sums come home.
     """
-    if mesh.memory == 1:
-        return 0
-    found = (look for look in lookups(spec, plan, mesh) if look.rows * look.columns > 1)
-    return max((_exchange(look, plan, mesh, tokens) for look in found), default=0)
+    found = [look for look in lookups(spec, plan, mesh) if look.rows * look.columns > 1]
+    picks = [mesh.memory * tokens * look.picks * PICK_BYTES for look in found]
+    held = sum(picks) if plan.recompute == "none" else max(picks, default=0)
+    return held + max((_sums(look, plan, mesh, tokens) for look in found), default=0)
 
 
-def _exchange(look: Lookup, plan: PlanSpec, mesh: Mesh, tokens: int) -> int:
-    everyone, width = mesh.memory * tokens, look.value_dim // mesh.tp
-    sums = everyone * -(-width // look.columns) + tokens * width
-    return everyone * look.picks * PICK_BYTES + sums * DTYPE_BYTES[plan.precision.tables]
+def _sums(look: Lookup, plan: PlanSpec, mesh: Mesh, tokens: int) -> int:
+    width = look.value_dim // mesh.tp
+    sums = mesh.memory * tokens * -(-width // look.columns) + tokens * width
+    return sums * DTYPE_BYTES[plan.precision.tables]

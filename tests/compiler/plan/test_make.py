@@ -162,7 +162,8 @@ def test_bytes_of_a_plain_plan_by_hand():
 def test_bytes_of_experts_by_hand():
     spec = load_model("specs/models/moe_1.3b.yaml")  # 22 layers, top_k 1
     found = make_plan(spec, plan_of({"dp_shard": 4, "ep": 4}), micro_tokens=1000)
-    (exchange,) = (one for one in found.collectives if one.kind == "all-to-all")
+    exchange, told = (one for one in found.collectives if one.kind == "all-to-all")
+    assert (told.count, told.sent_bytes) == (22, 22 * 4 * 8 * 3 // 4)
     assert exchange.count == 22 * 4
     assert exchange.sent_bytes == 22 * 4 * (1000 * 2048 * 2 * 3 // 4)
 
@@ -181,6 +182,27 @@ def test_bytes_of_a_memory_exchange_by_hand():
     assert sent["sums over pieces of rows", "reduce-scatter"] == 3 * 4 * 1000 * 512 * 4
     home = sent["sums home and gradients back", "all-to-all"]
     assert home == 2 * 3 * 3 * 1000 * 512 * 4
+
+
+def test_gradients_of_what_tp_ranks_hold_alike_are_added_up():
+    spec = load_model("specs/models/deepseek_v2_lite.yaml")
+    found = make_plan(spec, plan_of({"dp_shard": 1, "tp": 2}), micro_tokens=8)
+    (replicas,) = (one for one in found.collectives if one.purpose == "gradients of replicas")
+    latents = 2048 * (512 + 64) + 512  # the projection to the latent and the shared key; its norm
+    assert replicas.count == 27 * 2
+    assert replicas.sent_bytes == 27 * latents * 2
+
+
+def test_recompute_repeats_what_waits_and_holds_fewer_picks():
+    spec = load_model("specs/models/memory_plus_1.3b_1m.yaml")
+    mesh = {"dp_shard": 8, "memory": 8, "tp": 2}
+    kept, again = (make_plan(spec, plan_of(mesh, recompute=how)) for how in ("none", "selective"))
+    counts = [{one.purpose: one.count for one in found.collectives} for found in (kept, again)]
+    assert [count["sums of parts"] for count in counts] == [2 * 44 + 2, 3 * 44 + 2]
+    assert [count["picks to the fold"] for count in counts] == [6, 12]
+    assert [count["gather parameters"] for count in counts] == [45, 45]
+    picks = 8 * 4096 * 128 * 8
+    assert kept.largest.exchange - again.largest.exchange == 2 * picks
 
 
 def test_row_wise_optimizers_take_less():

@@ -8,51 +8,71 @@ ranks follows.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
 from archspec.compiler.boxes import held
+from archspec.kernels.row_gradient import RowGradient
 
 
-def clip_gradients(parameters: Iterable[nn.Parameter], max_norm: float = math.inf) -> Tensor:
-    """Scale gradients down in place so that their norm is at most ``max_norm``.
+@torch.no_grad()
+def clip_gradients(
+    parameters: Iterable[nn.Parameter],
+    max_norm: float = math.inf,
+    row_gradients: Mapping[nn.Parameter, RowGradient] = MappingProxyType({}),
+) -> Tensor:
+    """Scale gradients down so that their norm is at most ``max_norm``.
 
-    A collective call where the parameters are laid over ranks: all of them make it.
+    Dense gradients are scaled in place. Of collected look-ups only the scale is changed. A
+    collective call where the parameters are laid over ranks: all of them make it.
 
     Args:
         parameters: Those without a gradient are left out.
         max_norm: Infinity only measures.
+        row_gradients: The gradients of tables that collect look-ups; see ``blocks.table``.
 
     Returns:
         The norm before, a scalar in at least fp32, the same on every rank.
     """
     found = [parameter for parameter in parameters if parameter.requires_grad]
     gradients = [held(p.grad).detach() for p in found if p.grad is not None]
-    norm = _norm(found, gradients)
-    if math.isfinite(max_norm) and gradients:
+    collected = {p: rows for p, rows in row_gradients.items() if not rows.is_empty}
+    norm = _norm(found, gradients, collected)
+    if math.isfinite(max_norm):
         # torch's own formula, so that one rank repeats what it did before: at most 1.
         factor = (max_norm / (norm + 1e-6)).clamp(max=1.0)
         for group in _alike(gradients):
             torch._foreach_mul_(group, factor.to(group[0].dtype))
+        for rows in collected.values():
+            rows.scale_(factor.to(rows.scale))
     return norm
 
 
-def _norm(parameters: list[nn.Parameter], gradients: list[Tensor]) -> Tensor:
+def _norm(
+    parameters: list[nn.Parameter],
+    gradients: list[Tensor],
+    collected: Mapping[nn.Parameter, RowGradient],
+) -> Tensor:
     """Return the norm of all gradients over all ranks."""
     copies = [_copies(p) for p in parameters if p.grad is not None]
-    device = gradients[0].device if gradients else torch.device("cpu")
+    rows = [(p, gradient.square_norm()) for p, gradient in collected.items()]
+    values = [*gradients, *(square for _, square in rows)]
+    device = values[0].device if values else torch.device("cpu")
     total = torch.zeros((), dtype=torch.float64, device=device)
     for count in sorted(set(copies)):
         same = [g for g, c in zip(gradients, copies, strict=True) if c == count and g.numel()]
         for group in _alike(same):
             norms = torch.stack(torch._foreach_norm(group)).to(torch.float64)
             total += norms.square().sum() / count
+    for parameter, square in rows:
+        total += square.to(total) / _copies(parameter)
     if dist.is_initialized() and dist.get_world_size() > 1:
         dist.all_reduce(total)
-    dtypes = {torch.promote_types(g.dtype, torch.float32) for g in gradients}
+    dtypes = {torch.promote_types(value.dtype, torch.float32) for value in values}
     return total.sqrt().to(torch.float64 if torch.float64 in dtypes else torch.float32)
 
 

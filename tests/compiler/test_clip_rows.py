@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import nn
 
+from archspec.compiler.clip import clip_gradients
 from archspec.kernels.row_gradient import RowGradient
 from archspec.testing.kernels import assert_close
-from archspec.train.clip import clip_gradients
 
 
 class Rig:
@@ -28,8 +28,12 @@ class Rig:
             self.dense.append(nn.Parameter(torch.zeros(10, 4, dtype=carrier.to_dense().dtype)))
             self.dense[-1].grad = carrier.to_dense()
 
+    @property
+    def collected(self) -> dict[nn.Parameter, RowGradient]:
+        return {nn.Parameter(torch.zeros(10, 4)): carrier for carrier in self.carriers}
+
     def clip(self, max_norm: float) -> torch.Tensor:
-        return clip_gradients([self.matrix, self.idle], self.carriers, max_norm)
+        return clip_gradients([self.matrix, self.idle], max_norm, self.collected)
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
@@ -56,12 +60,12 @@ def test_look_ups_are_scaled_and_not_touched() -> None:
 def test_without_look_ups_it_is_the_function_of_torch() -> None:
     rig = Rig()
     expected = torch.nn.utils.clip_grad_norm_(rig.dense[:1], 0.5)
-    assert torch.equal(clip_gradients([rig.matrix], [], 0.5), expected)
+    assert torch.equal(clip_gradients([rig.matrix], 0.5), expected)
     assert torch.equal(rig.matrix.grad, rig.dense[0].grad)
 
 
 def test_look_ups_alone_and_nothing_at_all() -> None:
     rig = Rig()
     expected = torch.nn.utils.clip_grad_norm_(rig.dense[1:], 0.5)
-    assert_close(clip_gradients([], rig.carriers, 0.5), expected, 1e-13)
-    assert clip_gradients([], [], 0.5).item() == 0
+    assert_close(clip_gradients([], 0.5, rig.collected), expected, 1e-13)
+    assert clip_gradients([], 0.5).item() == 0

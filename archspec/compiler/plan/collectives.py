@@ -187,12 +187,15 @@ def _tensor_parallel(step: Step) -> Iterator[Collective]:
     vectors = step.tokens * step.spec.d_model * element
     twice = 2 + step.again
     for section in step.sections:
-        for rows in [] if section.layer is None else _parts(section.layer, step):
-            count = twice * section.count
-            yield _repeated("sums of parts", "all-reduce", axis, rows * vectors, count)
+        if section.layer is not None:
+            count = twice * section.count * _parts(section.layer, step)
+            yield _repeated("sums of parts", "all-reduce", axis, vectors, count)
         for one in _partial_replicas(section, step):
             whole = one.used_numel * element
             yield _repeated("gradients of replicas", "all-reduce", axis, whole, section.count)
+    for config, layers in Counter(experts(step.spec)).items():
+        whole = step.tokens * config.top_k * element
+        yield _repeated("gradients of experts' weights", "all-reduce", axis, whole, layers)
     # The embedding's result and the head's input's gradient.
     yield _repeated("sums of parts", "all-reduce", axis, vectors, 2)
     # The maximum, the sum of exponentials, the target's logit.
@@ -218,25 +221,19 @@ def _partial_replicas(section: Section, step: Step) -> Iterator[PlannedParameter
             yield one
 
 
-def _parts(layer: LayerSpec, step: Step) -> Iterator[int]:
-    """Yield, for attention and each block that tp cuts, the vectors per token that are summed up.
+def _parts(layer: LayerSpec, step: Step) -> int:
+    """Count attention and blocks that tp cuts, shared experts apart from routed ones.
 
-    Experts' are as many as a token's choices: they are summed before they are weighted. A look-up's
-    table is always cut; where it has no output projection, its columns are gathered instead, which
-    is counted as if they were summed.
+    A look-up's table is always cut; where it has no output projection, its columns are gathered
+    instead, which is counted as if they were summed.
     """
     sizes, scope = {TP: step.mesh.tp}, step.spec.scope
-    if _is_cut(layer.attention.layout(step.spec.d_model), sizes):
-        yield 1
+    found = int(_is_cut(layer.attention.layout(step.spec.d_model), sizes))
     for block in layer.blocks:
-        if isinstance(block, MoeConfig):
-            yield block.top_k
-            if block.shared_width:
-                yield 1
-        elif isinstance(block, ProductKeyConfig) or _is_cut(
-            sharding_of(block.type).layout(block, scope), sizes
-        ):
-            yield 1
+        layouts = sharding_of(block.type).layout(block, scope)
+        found += isinstance(block, ProductKeyConfig) or _is_cut(layouts, sizes)
+        found += isinstance(block, MoeConfig) and block.shared_width > 0
+    return found
 
 
 def _is_cut(layouts: Layouts, sizes: AxisSizes) -> bool:

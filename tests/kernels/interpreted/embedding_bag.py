@@ -3,6 +3,7 @@
 The interpreter truncates to bf16 where a GPU rounds, so that limit is twice as wide here.
 """
 
+import numpy as np
 import pytest
 import torch
 import triton.language as tl
@@ -175,3 +176,14 @@ def test_arguments_need_not_be_contiguous() -> None:
         reference.scatter_rows(indices, weights.double(), expanded.double(), SLOTS),
         1e-6,
     )
+
+
+def test_rows_beyond_int32_are_addressed_right() -> None:
+    slots = 2**21 + 8  # of 1,024: more than 2^31 elements
+    # Unlike torch's, these zeros take memory only where they are touched.
+    table = torch.from_numpy(np.zeros((slots, 1024), dtype=np.float16))
+    indices = torch.tensor([[0, slots - 1, 2**21]], dtype=torch.int32)
+    table[indices[0]] = torch.tensor([1.0, 2.0, 4.0]).half()[:, None]
+    weights, grad = torch.tensor([[1.0, 10.0, 100.0]]), torch.ones(1, 1024).half()
+    assert embedding_bag(indices, weights, table).eq(421).all()
+    assert torch.equal(gather_dot(indices, grad, table), torch.tensor([[1024.0, 2048, 4096]]))

@@ -1,5 +1,6 @@
 """Run by ``test_triton_row_optimizer.py``, in a process where Triton interprets its kernels."""
 
+import numpy as np
 import pytest
 import torch
 import triton.language as tl
@@ -135,3 +136,16 @@ def test_more_look_ups_than_can_be_numbered_are_refused(monkeypatch: pytest.Monk
     monkeypatch.setattr(row_sums, "MAX_LOOK_UPS", 26)
     with pytest.raises(ValueError, match=r"at most 26 look-ups .* there are 27; split the batch"):
         ops.sum_rows(*draw(6, torch.float32))
+
+
+def test_rows_beyond_int32_are_addressed_right() -> None:
+    slots = 2**21 + 8  # of 1,024: more than 2^31 elements
+    # Unlike torch's, these zeros take memory only where they are touched.
+    table = torch.from_numpy(np.zeros((slots, 1024), dtype=np.float16))
+    rows = torch.tensor([3, 2**21, slots - 1])
+    starts, tokens = torch.arange(4), torch.zeros(3, dtype=torch.int32)
+    look_ups = (starts, tokens, torch.tensor([1.0, 2.0, 3.0]), torch.ones(1, 1024))
+    ops.row_sgd_(table, rows, *look_ups, torch.ones(()), lr=1.0, seed=0)
+    expected = torch.tensor([-1.0, -2.0, -3.0]).half()[:, None].expand(-1, 1024)
+    assert torch.equal(table[rows], expected)
+    assert table[2].eq(0).all()

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from archspec.kernels.arrays import as_array
 from archspec.kernels.embedding_bag.stock import require_range
 from archspec.kernels.intrinsics import prefetch_row, rows_ahead
 from archspec.kernels.jit import compiled_any_order
@@ -28,9 +29,9 @@ def gather_dot(indices: Tensor, grad: Tensor, table: Tensor) -> Tensor:
     if indices.numel() == 0:
         return result
     require_range(indices, table.shape[0])
-    arrays = [tensor.contiguous().numpy() for tensor in (indices, grad, table)]
+    arrays = [as_array(tensor.contiguous()) for tensor in (indices, grad, table)]
     bounds = even_bounds(tokens, least=_LEAST_ELEMENTS // (picks * max(1, table.shape[1])))
-    run_ranges(lambda start, stop: _dot_range(start, stop, *arrays, result.numpy()), bounds)
+    run_ranges(lambda start, stop: _dot_range(start, stop, *arrays, as_array(result)), bounds)
     return result
 
 

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from archspec.kernels.arrays import as_array
 from archspec.kernels.intrinsics import LANES, count_before
 from archspec.kernels.jit import compiled
 from archspec.kernels.product_key_topk import stock
@@ -75,7 +76,7 @@ def select(halves: Tensor, scores: Tensor, slots: Tensor) -> None:
         slots: [tokens, heads, top_k], written to.
     """
     ranks = _winning_ranks(scores.shape[-1])
-    arrays = (halves.contiguous().numpy(), ranks, scores.numpy(), slots.numpy())
+    arrays = (as_array(halves.contiguous()), ranks, as_array(scores), as_array(slots))
     tokens, heads, _ = scores.shape
     bounds = even_bounds(tokens, least=_LEAST_WORK // max(1, heads))
     run_ranges(lambda start, stop: _select_tokens(start, stop, *arrays), bounds)
@@ -85,7 +86,11 @@ def _spread(grad_scores: Tensor, slots: Tensor, num_keys: int) -> Tensor:
     """Add each slot's gradient to both of its keys, [2, heads, tokens, num_keys]."""
     tokens, heads, _ = slots.shape
     shares = torch.empty(2, heads, tokens, num_keys, dtype=torch.float32)
-    arrays = (grad_scores.float().contiguous().numpy(), slots.contiguous().numpy(), shares.numpy())
+    arrays = (
+        as_array(grad_scores.float().contiguous()),
+        as_array(slots.contiguous()),
+        as_array(shares),
+    )
     bounds = even_bounds(tokens, least=_LEAST_WORK // max(1, heads))
     run_ranges(lambda start, stop: _spread_tokens(start, stop, *arrays), bounds)
     return shares

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from archspec.kernels.arrays import as_array
 from archspec.kernels.intrinsics import prefetch_row, rows_ahead
 from archspec.kernels.jit import compiled, compiled_any_order
 from archspec.kernels.threads import run_ranges
@@ -51,14 +52,14 @@ def sum_rows_into(
     sums: Tensor, rows: Tensor, starts: Tensor, tokens: Tensor, weights: Tensor, grads: Tensor
 ) -> None:
     """Write the sums to ``rows`` of ``sums``, fp32; the rest as for :func:`sum_rows`."""
-    arrays = (*_arrays(rows, starts, tokens, weights, grads), sums.numpy())
+    arrays = (*_arrays(rows, starts, tokens, weights, grads), as_array(sums))
     _run(lambda start, stop: _sum_range(start, stop, *arrays), arrays[1])
 
 
 def row_square_norms(starts: Tensor, tokens: Tensor, weights: Tensor, grads: Tensor) -> Tensor:
     """See :func:`archspec.kernels.row_optimizer.reference.row_square_norms`."""
     norms = torch.empty(starts.shape[0] - 1, dtype=torch.float32)
-    arrays = (*_arrays(starts, tokens, weights, grads), norms.numpy())
+    arrays = (*_arrays(starts, tokens, weights, grads), as_array(norms))
     _run(lambda start, stop: _norm_range(start, stop, *arrays), arrays[0])
     return norms
 
@@ -164,7 +165,7 @@ def _update(
     else:
         wide, narrow = table, _no_state(table).to(torch.uint16)
     arrays = _arrays(*lookups)
-    held = (*(tensor.numpy() for tensor in (wide, narrow, *state)), *arrays)
+    held = (*(as_array(tensor) for tensor in (wide, narrow, *state)), *arrays)
     numbers = (setting, np.uint32(seed & 0xFFFFFFFF))
     _run(lambda start, stop: _update_range(start, stop, rule, *held, *numbers), arrays[1])
 
@@ -172,7 +173,7 @@ def _update(
 def _arrays(*lookups: Tensor) -> tuple[np.ndarray, ...]:
     """Hand over as arrays, floating-point ones in fp32."""
     return tuple(
-        (tensor.float() if tensor.is_floating_point() else tensor).contiguous().numpy()
+        as_array((tensor.float() if tensor.is_floating_point() else tensor).contiguous())
         for tensor in lookups
     )
 

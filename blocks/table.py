@@ -32,18 +32,28 @@ class Rows:
         """The rows, or columns of them, that this process holds."""
         return local(self.parameter)
 
-    def bag(self, indices: Tensor, weights: Tensor) -> Tensor:
-        """Sum weighted rows held here, [tokens, held width]; see ``embedding_bag``."""
+    def bag(self, indices: Tensor, weights: Tensor, owned: Tensor | None = None) -> Tensor:
+        """Sum weighted rows held here, [tokens, held width]; see ``embedding_bag``.
+
+        Look-ups that are not ``owned`` have weight 0, and touch no row.
+        """
         if self.gradient is None:
             return embedding_bag(indices, weights, self.held)
-        return collected_bag(indices, weights, self.held, self.gradient)
+        return collected_bag(indices, weights, self._read_only(), self.gradient, owned)
 
-    def dots(self, indices: Tensor, x: Tensor) -> Tensor:
-        """Dot rows held here with their token's vector, [tokens, picks]; see ``gather_dot``."""
+    def dots(self, indices: Tensor, x: Tensor, owned: Tensor | None = None) -> Tensor:
+        """Dot rows held here with their token's vector, [tokens, picks]; see ``gather_dot``.
+
+        Dots that are not ``owned`` go unused, and touch no row.
+        """
         if self.gradient is not None:
-            return collected_gather_dot(indices, x, self.held, self.gradient)
+            return collected_gather_dot(indices, x, self._read_only(), self.gradient, owned)
         result: Tensor = gather_dot(indices, x, self.held)
         return result
+
+    def _read_only(self) -> Tensor:
+        """Return what is held, cut off from the parameter: its ``.grad`` is not to be filled."""
+        return local(self.parameter.detach()).requires_grad_(self.parameter.requires_grad)
 
 
 class Lookup(Protocol):
@@ -59,6 +69,9 @@ class Lookup(Protocol):
     def dot_rows(self, slots: Tensor, tokens: Tensor, rows: Rows) -> Tensor:
         """Dot each token, [tokens, width], with its rows, [tokens, picks], as ``gather_dot``."""
 
+    def average(self, gradient: RowGradient) -> None:
+        """Turn what this process collected into the gradient of the mean over all processes."""
+
 
 class LocalLookup:
     """Look-ups into rows that this process holds."""
@@ -70,6 +83,9 @@ class LocalLookup:
     def dot_rows(self, slots: Tensor, tokens: Tensor, rows: Rows) -> Tensor:
         """See :class:`Lookup`."""
         return rows.dots(slots, tokens)
+
+    def average(self, gradient: RowGradient) -> None:
+        """See :class:`Lookup`."""
 
 
 class Table(Part):
@@ -97,13 +113,15 @@ class Table(Part):
         breaks at the table). A copy of the table collects for itself.
 
         Raises:
-            ArchspecError: To end while a gradient is held, or while rows owe weight decay.
+            ArchspecError: To end while a gradient is held, or while rows owe weight decay; or the
+                table is gathered by FSDP whenever it is read.
         """
         if not enabled:
             self._require_settled()
             self._row_gradients = {}
             return
         for name, parameter in self.named_parameters(recurse=False):
+            _require_in_place(self, name, parameter)
             slots, width = local(parameter).shape
             self._row_gradients.setdefault(name, RowGradient(slots=slots, width=width))
 
@@ -124,6 +142,22 @@ class Table(Part):
     def rows(self, name: str) -> Rows:
         """Return a parameter as look-ups meet it."""
         return Rows(self.get_parameter(name), self._row_gradients.get(name))
+
+
+def _require_in_place(table: Table, name: str, parameter: Tensor) -> None:
+    if type(parameter) in (Tensor, nn.Parameter):
+        return
+    from torch.distributed.fsdp import FSDPModule
+    from torch.distributed.tensor import DTensor
+
+    if not (isinstance(table, FSDPModule) and isinstance(parameter, DTensor)):
+        return
+    if parameter.device_mesh.size() > 1:
+        raise ArchspecError(
+            f"{type(table).__name__}.{name}: rows are collected where they are held, but FSDP over "
+            f"{parameter.device_mesh.size()} ranks gathers this table whenever it is read; fold it "
+            "(`memory` of the plan's mesh), or leave its gradient dense"
+        )
 
 
 def row_gradients(model: nn.Module) -> dict[nn.Parameter, RowGradient]:

@@ -20,7 +20,13 @@ from archspec.kernels.row_gradient import RowGradient
 Gradients = tuple[Tensor | None, ...]
 
 
-def collected_bag(indices: Tensor, weights: Tensor, table: Tensor, gradient: RowGradient) -> Tensor:
+def collected_bag(
+    indices: Tensor,
+    weights: Tensor,
+    table: Tensor,
+    gradient: RowGradient,
+    owned: Tensor | None = None,
+) -> Tensor:
     """Sum each token's picked rows, as ``embedding_bag``; decay that rows owe is counted in.
 
     Args:
@@ -29,16 +35,21 @@ def collected_bag(indices: Tensor, weights: Tensor, table: Tensor, gradient: Row
         table: [slots, width].
         gradient: Where backward appends (indices, weights, gradient of the result), if the table
             requires a gradient.
+        owned: See :meth:`RowGradient.append`.
 
     Returns:
         [tokens, width] in the table's dtype.
     """
-    result: Tensor = _apply(_Bag, indices, weights, table, gradient)
+    result: Tensor = _apply(_Bag, indices, weights, table, gradient, owned)
     return result
 
 
 def collected_gather_dot(
-    indices: Tensor, x: Tensor, table: Tensor, gradient: RowGradient
+    indices: Tensor,
+    x: Tensor,
+    table: Tensor,
+    gradient: RowGradient,
+    owned: Tensor | None = None,
 ) -> Tensor:
     """Dot each picked row with its token's vector, as ``gather_dot``; owed decay is counted in.
 
@@ -48,11 +59,12 @@ def collected_gather_dot(
         table: [slots, width].
         gradient: Where backward appends (indices, gradient of the result, x), if the table requires
             a gradient.
+        owned: See :meth:`RowGradient.append`.
 
     Returns:
         [tokens, picks], in fp32 for a 16-bit table, else in the table's dtype.
     """
-    result: Tensor = _apply(_GatherDot, indices, x, table, gradient)
+    result: Tensor = _apply(_GatherDot, indices, x, table, gradient, owned)
     return result
 
 
@@ -64,46 +76,56 @@ def _apply(function: type[torch.autograd.Function], *arguments: Any) -> Any:
 class _Bag(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, indices: Tensor, weights: Tensor, table: Tensor, gradient: RowGradient
+        ctx: Any,
+        indices: Tensor,
+        weights: Tensor,
+        table: Tensor,
+        gradient: RowGradient,
+        owned: Tensor | None,
     ) -> Tensor:
         ctx.gradient = gradient
         factors = _owed(indices, table, gradient)
-        ctx.save_for_backward(indices, weights, table, factors)
+        ctx.save_for_backward(indices, weights, table, factors, owned)
         return embedding_bag(indices, _times(weights, factors), table)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> Gradients:
-        indices, weights, table, factors = ctx.saved_tensors
-        _, wants_weights, wants_table, _ = ctx.needs_input_grad
+        indices, weights, table, factors, owned = ctx.saved_tensors
+        _, wants_weights, wants_table, *_ = ctx.needs_input_grad
         if wants_table:
-            ctx.gradient.append(indices, weights, grad)
+            ctx.gradient.append(indices, weights, grad, owned)
         if not wants_weights:
-            return None, None, None, None
+            return None, None, None, None, None
         grad_weights = _times(gather_dot(indices, grad, table), factors)
-        return None, grad_weights.to(weights.dtype), None, None
+        return None, grad_weights.to(weights.dtype), None, None, None
 
 
 class _GatherDot(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, indices: Tensor, x: Tensor, table: Tensor, gradient: RowGradient
+        ctx: Any,
+        indices: Tensor,
+        x: Tensor,
+        table: Tensor,
+        gradient: RowGradient,
+        owned: Tensor | None,
     ) -> Tensor:
         ctx.gradient = gradient
         factors = _owed(indices, table, gradient)
-        ctx.save_for_backward(indices, x, table, factors)
+        ctx.save_for_backward(indices, x, table, factors, owned)
         return _times(gather_dot(indices, x, table), factors)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> Gradients:
-        indices, x, table, factors = ctx.saved_tensors
-        _, wants_x, wants_table, _ = ctx.needs_input_grad
+        indices, x, table, factors, owned = ctx.saved_tensors
+        _, wants_x, wants_table, *_ = ctx.needs_input_grad
         if wants_table:
-            ctx.gradient.append(indices, grad, x)
+            ctx.gradient.append(indices, grad, x, owned)
         if not wants_x:
-            return None, None, None, None
-        return None, embedding_bag(indices, _times(grad, factors), table), None, None
+            return None, None, None, None, None
+        return None, embedding_bag(indices, _times(grad, factors), table), None, None, None
 
 
 def _owed(indices: Tensor, table: Tensor, gradient: RowGradient) -> Tensor | None:

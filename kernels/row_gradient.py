@@ -8,6 +8,7 @@ norm and by the update.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -22,7 +23,7 @@ class Entry(NamedTuple):
     """The look-ups of one backward pass.
 
     Args:
-        indices: [tokens, picks], int32 or int64.
+        indices: [tokens, picks], int32 or int64; -1 for a look-up of a row held elsewhere.
         weights: [tokens, picks].
         grads: [tokens, width].
     """
@@ -74,6 +75,7 @@ class RowGradient:
         self._entries: list[Entry] = []
         self._grouped: Lookups | None = None
         self._scale: Tensor | None = None
+        self._has_absent = False
 
     def __repr__(self) -> str:
         return (
@@ -104,7 +106,9 @@ class RowGradient:
         grads = self._require_entries()[0].grads
         return torch.ones((), dtype=self._dtype(), device=grads.device)
 
-    def append(self, indices: Tensor, weights: Tensor, grads: Tensor) -> None:
+    def append(
+        self, indices: Tensor, weights: Tensor, grads: Tensor, owned: Tensor | None = None
+    ) -> None:
         """Add ``weights[t, p] * grads[t]`` to row ``indices[t, p]``, for all tokens and picks.
 
         The tensors are kept, not copied: do not change them before the gradient is cleared.
@@ -113,6 +117,8 @@ class RowGradient:
             indices: [tokens, picks], int32 or int64, each in [0, slots).
             weights: [tokens, picks].
             grads: [tokens, width], of any floating-point dtype.
+            owned: [tokens, picks], False for look-ups of rows that are held elsewhere and do not
+                count; None if all do.
 
         Raises:
             ValueError: Shapes or dtypes do not fit.
@@ -132,6 +138,9 @@ class RowGradient:
             raise ValueError(f"RowGradient: indices are int32 or int64, not {indices.dtype}")
         if self._scale is not None:
             self._fold_scale(self._scale)
+        if owned is not None:
+            indices = torch.where(owned, indices, -1)
+            self._has_absent = True
         entry = Entry(indices.detach(), weights.detach(), grads.detach())
         self._entries.append(entry)
         self._grouped = None
@@ -140,6 +149,12 @@ class RowGradient:
         """Forget all look-ups and the scale."""
         self._entries.clear()
         self._grouped = self._scale = None
+        self._has_absent = False
+
+    def gather(self, gather: Callable[[Tensor], Tensor]) -> None:
+        """Replace the tensors of every entry, [tokens, ...], by those of more ranks' tokens."""
+        self._entries = [Entry(*map(gather, entry)) for entry in self._entries]
+        self._grouped = None
 
     def scale_(self, factor: Tensor | float) -> None:
         """Multiply the gradient; what is appended later is not multiplied."""
@@ -204,6 +219,9 @@ class RowGradient:
         keys = _join([entry.indices.reshape(-1).to(key_dtype) for entry in entries])
         weights = _join([entry.weights.reshape(-1).to(self._dtype()) for entry in entries])
         sorted_keys, order = torch.sort(keys, stable=True)
+        if self._has_absent:
+            first = int(torch.searchsorted(sorted_keys, 0))
+            sorted_keys, order = sorted_keys[first:], order[first:]
         rows, counts = torch.unique_consecutive(sorted_keys, return_counts=True)
         self._require_range(rows)
         return Lookups(

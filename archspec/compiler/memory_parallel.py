@@ -10,6 +10,7 @@ on tokens, picks and width, never on the number of slots.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 import torch.distributed as dist
@@ -26,6 +27,7 @@ from archspec.compiler.collectives import (
     reduce_scatter,
 )
 from archspec.compiler.mesh import MemoryMesh
+from archspec.kernels.row_gradient import RowGradient
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,12 +41,16 @@ class ParallelLookup:
         row_group: Ranks with the same columns of different rows.
         column_group: Ranks with the same rows and different columns.
         tp_group: Ranks that share the work on the same tokens.
+        replica_groups: Ranks that hold the same part, as groups to go through one after another.
+        data_parallel: Ranks that see different tokens; each takes the mean over its own.
     """
 
     slots: int
     row_group: dist.ProcessGroup
     column_group: dist.ProcessGroup
     tp_group: dist.ProcessGroup
+    replica_groups: tuple[dist.ProcessGroup, ...]
+    data_parallel: int
 
     def sum_rows(self, slots: Tensor, weights: Tensor, rows: Rows) -> Tensor:
         """See :class:`archspec.blocks.table.Lookup`."""
@@ -53,8 +59,8 @@ class ParallelLookup:
         spread = self._gather(weights)
         if owned is not None:
             spread = torch.where(owned, spread, 0.0)
-        partial = _bag(picks, spread, rows)  # [fold * tokens, own width]
-        summed = reduce_scatter(partial, self.row_group)  # [columns * tokens, own width]
+        sums = _bag(picks, spread, rows, owned)  # [fold * tokens, own width]
+        summed = reduce_scatter(sums, self.row_group)  # [columns * tokens, own width]
         return self._bring_columns(summed, widths)
 
     def dot_rows(self, slots: Tensor, tokens: Tensor, rows: Rows) -> Tensor:
@@ -64,12 +70,24 @@ class ParallelLookup:
         picks, owned = self._owned(self._gather(slots))
         start, stop = chunk(width, self.tp_group.size(), self.tp_group.rank())
         own = self._send_columns(tokens[:, start:stop], widths)  # [columns * tokens, own width]
-        partial = _dots(picks, gather(own, self.row_group), rows)  # [fold * tokens, picks]
+        everyone = gather(own, self.row_group)  # [fold * tokens, own width]
+        dots = _dots(picks, everyone, rows, owned)  # [fold * tokens, picks]
         if owned is not None:
-            partial = torch.where(owned, partial, 0.0)
-        home = reduce_scatter(reduce_scatter(partial, self.row_group), self.column_group)
+            dots = torch.where(owned, dots, 0.0)
+        home = reduce_scatter(reduce_scatter(dots, self.row_group), self.column_group)
         # Each rank of tp goes on to use the whole sum for its own columns of the result.
         return enter(leave(home, self.tp_group), self.tp_group)
+
+    def average(self, gradient: RowGradient) -> None:
+        """See :class:`archspec.blocks.table.Lookup`; all ranks call it, after their last backward.
+
+        The look-ups of replicas are brought together, not the rows they name.
+        """
+        if gradient.is_empty:
+            return
+        for group in self.replica_groups:
+            gradient.gather(partial(_gather_detached, group=group))
+        gradient.scale_(1 / self.data_parallel)
 
     def _gather(self, x: Tensor) -> Tensor:
         """Gather the tokens of the fold, columns innermost, [fold * tokens, ...]."""
@@ -117,14 +135,23 @@ class ParallelLookup:
         return received.view(ranks * x.shape[0], widths[rank])
 
 
-def lookup_over(mesh: MemoryMesh, tp_group: dist.ProcessGroup, *, slots: int) -> ParallelLookup:
+def lookup_over(
+    mesh: MemoryMesh, tp_group: dist.ProcessGroup, *, slots: int, data_parallel: int
+) -> ParallelLookup:
     """Return the look-ups of a table of ``slots`` rows that is laid over ``mesh.table``."""
     return ParallelLookup(
         slots=slots,
         row_group=mesh.row_group,
         column_group=mesh.column_group,
         tp_group=tp_group,
+        replica_groups=mesh.replica_groups,
+        data_parallel=data_parallel,
     )
+
+
+def _gather_detached(x: Tensor, group: dist.ProcessGroup) -> Tensor:
+    with torch.no_grad():
+        return gather(x, group)
 
 
 def average_over_replicas(
@@ -142,21 +169,21 @@ def average_over_replicas(
     return gradient / data_parallel
 
 
-def _bag(slots: Tensor, weights: Tensor, rows: Rows) -> Tensor:
+def _bag(slots: Tensor, weights: Tensor, rows: Rows, owned: Tensor | None) -> Tensor:
     """Sum rows; a rank that holds none adds nothing, but takes part in all that follows."""
     slots, held = _stand_in(slots, rows)
-    result = held.bag(slots, weights)
+    result = held.bag(slots, weights, owned)
     # No view where none is needed: FSDP hooks into what an unfolded pool returns.
     return result if held is rows else result[:, : rows.held.shape[1]]
 
 
-def _dots(slots: Tensor, tokens: Tensor, rows: Rows) -> Tensor:
+def _dots(slots: Tensor, tokens: Tensor, rows: Rows, owned: Tensor | None) -> Tensor:
     """Dot rows with tokens; likewise."""
     slots, held = _stand_in(slots, rows)
     missing = held.held.shape[1] - tokens.shape[1]
     if missing:
         tokens = torch.nn.functional.pad(tokens, (0, missing))
-    return held.dots(slots, tokens)
+    return held.dots(slots, tokens, owned)
 
 
 def _stand_in(slots: Tensor, rows: Rows) -> tuple[Tensor, Rows]:

@@ -219,7 +219,9 @@ def _share(layout: Layout) -> None:
         pieces = layout.pieces(name)
         if pieces is not None or meshes.sizes.tp > 1:
             mesh = meshes.memory(*(pieces or (1, 1)))
-            pool.lookup = lookup_over(mesh, tp_group, slots=pool.slots)
+            pool.lookup = lookup_over(
+                mesh, tp_group, slots=pool.slots, data_parallel=meshes.sizes.data_parallel
+            )
     if meshes.sizes.ep > 1:
         exchange = ExpertExchange(meshes.experts["ep"].get_group())
         for module in model.modules():

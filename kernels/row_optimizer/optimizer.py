@@ -20,6 +20,8 @@ from archspec.kernels.row_optimizer.state import (
     Rule,
     check_settings,
     check_table,
+    held,
+    laid_like,
     loaded_state,
     new_state,
     state_dtype,
@@ -75,6 +77,9 @@ class RowOptimizer(torch.optim.Optimizer):
     reaches a row when it is next read or updated. Until then it counts in look-ups through the
     table, in state_dict (which repeats a run bit by bit) and in nothing else: call
     :meth:`settle_decay` before anything else reads the values.
+
+    A table that is laid over ranks is updated where it is held; its collected look-ups must have
+    been averaged (``Lookup.average``). Rounding of bf16 depends on the place within the part.
 
     Args:
         params: Tables, [slots, width], fp32, fp64 or bf16; or groups, as torch has them.
@@ -187,7 +192,7 @@ class RowOptimizer(torch.optim.Optimizer):
                 continue
             state = self.state[parameter]
             seed = mix_seed(group["seed"], place, int(state["step"]), _SETTLING)
-            _settle_all(decay, parameter, seed)
+            _settle_all(decay, held(parameter), seed)
             if release:
                 for key in DECAY_STATE:
                     del state[key]
@@ -203,9 +208,9 @@ class RowOptimizer(torch.optim.Optimizer):
         super().load_state_dict({**state_dict, "state": {}})
         saved = [index for group in state_dict["param_groups"] for index in group["params"]]
         for index, (parameter, group) in zip(saved, self._members(), strict=True):
-            held = state_dict["state"].get(index)
-            if held is not None:
-                self.state[parameter] = loaded_state(held, parameter, group)
+            found = state_dict["state"].get(index)
+            if found is not None:
+                self.state[parameter] = loaded_state(found, parameter, group)
             self._link_decay(parameter)
 
     def _members(self) -> Iterable[tuple[Tensor, dict[str, Any]]]:
@@ -220,7 +225,7 @@ class RowOptimizer(torch.optim.Optimizer):
         if collected is None or collected.is_empty:
             if parameter.grad is None:
                 return None
-            return _every_row(parameter.grad), torch.ones((), device=parameter.device)
+            return _every_row(held(parameter.grad)), torch.ones((), device=parameter.device)
         if parameter.grad is not None:
             raise ValueError(
                 f"RowOptimizer: a table of {list(parameter.shape)} has a dense gradient and "
@@ -241,18 +246,19 @@ class RowOptimizer(torch.optim.Optimizer):
         if "step" not in state:
             state.update(new_state(parameter, group))
         state["step"] += 1
-        step, table = int(state["step"]), parameter.detach()
+        step, table = int(state["step"]), held(parameter.detach())
         self._decay(place, parameter, group, lookups.rows)
         seed = mix_seed(group["seed"], place, step, _ROUNDING)
         arguments = (*lookups, scale.to(state_dtype(parameter)))
         lr, eps, (beta1, beta2) = float(group["lr"]), group["eps"], group["betas"]
         match group["rule"]:
             case "adam" | "rowwise_adam":
-                moments = (state["exp_avg"], state["exp_avg_sq"])
+                moments = (held(state["exp_avg"]), held(state["exp_avg_sq"]))
                 settings = {"lr": lr, "beta1": beta1, "beta2": beta2, "eps": eps}
                 row_adam_(table, *moments, *arguments, **settings, step=step, seed=seed)
             case "rowwise_adagrad":
-                row_adagrad_(table, state["square_sum"], *arguments, lr=lr, eps=eps, seed=seed)
+                total = held(state["square_sum"])
+                row_adagrad_(table, total, *arguments, lr=lr, eps=eps, seed=seed)
             case "sgd":
                 row_sgd_(table, *arguments, lr=lr, seed=seed)
         self._updates[parameter] = _explanation(place, table, group["rule"], len(lookups.rows))
@@ -261,9 +267,10 @@ class RowOptimizer(torch.optim.Optimizer):
         """Let all rows owe this step's decay, and the touched ones pay."""
         state, rate = self.state[parameter], float(group["lr"]) * group["weight_decay"]
         if rate and "decay_total" not in state:
-            slots, device = parameter.shape[0], parameter.device
+            slots, device = held(parameter).shape[0], parameter.device
+            settled = torch.zeros(slots, dtype=torch.float64, device=device)
             state["decay_total"] = torch.zeros((), dtype=torch.float64, device=device)
-            state["decay_settled"] = torch.zeros(slots, dtype=torch.float64, device=device)
+            state["decay_settled"] = laid_like(settled, parameter)
             self._link_decay(parameter)
         decay = self._decay_of(parameter)
         if decay is not None:
@@ -274,13 +281,13 @@ class RowOptimizer(torch.optim.Optimizer):
                 )
             decay.advance(rate)
             seed = mix_seed(group["seed"], place, int(state["step"]), _DECAY)
-            decay.settle(parameter.detach(), rows, seed)
+            decay.settle(held(parameter.detach()), rows, seed)
 
     def _decay_of(self, parameter: Tensor) -> LazyDecay | None:
         state = self.state.get(parameter, {})
         if "decay_total" not in state:
             return None
-        return LazyDecay(state["decay_total"], state["decay_settled"])
+        return LazyDecay(state["decay_total"], held(state["decay_settled"]))
 
     def _link_decay(self, parameter: Tensor) -> None:
         """Let look-ups know what rows owe."""
@@ -292,7 +299,7 @@ class RowOptimizer(torch.optim.Optimizer):
         """Settle what rows owe to an earlier optimizer, whose state is not ours."""
         collected = self._row_gradients.get(parameter)
         if collected is not None and collected.decay is not None:
-            _settle_all(collected.decay, parameter, mix_seed(seed, 0, 0, _SETTLING))
+            _settle_all(collected.decay, held(parameter), mix_seed(seed, 0, 0, _SETTLING))
             collected.decay = None
 
 

@@ -7,6 +7,7 @@ from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
+from torch.distributed.tensor import DTensor, Replicate
 
 from archspec.kernels.row_gradient import RowGradient
 
@@ -29,7 +30,7 @@ def check_settings(group: Mapping[str, Any]) -> None:
 
 def check_table(parameter: Tensor, gradient: RowGradient | None) -> None:
     """Refuse a parameter that is no table, or cannot collect there, by ValueError."""
-    if parameter.dim() != 2 or not parameter.is_contiguous():
+    if parameter.dim() != 2 or not held(parameter).is_contiguous():
         raise ValueError(
             "RowOptimizer: a table is [slots, width] and contiguous, but a parameter is "
             f"{list(parameter.shape)} with strides {list(parameter.stride())}; give it to another "
@@ -40,11 +41,46 @@ def check_table(parameter: Tensor, gradient: RowGradient | None) -> None:
             "RowOptimizer: a table is fp32, fp64 or bf16 (rounded stochastically), not "
             f"{parameter.dtype}, in which small updates vanish"
         )
-    if gradient is not None and (gradient.slots, gradient.width) != tuple(parameter.shape):
+    if gradient is not None and (gradient.slots, gradient.width) != tuple(held(parameter).shape):
         raise ValueError(
             f"RowOptimizer: a table of {list(parameter.shape)} cannot collect in {gradient}; "
             "make one of its shape"
         )
+
+
+def held(tensor: Tensor) -> Tensor:
+    """Return what this process holds of a table or its state; all of it, unless it is laid out."""
+    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
+
+
+def laid_like(state: Tensor, parameter: Tensor) -> Tensor:
+    """Lay what this process keeps for its part of a table over the table's mesh.
+
+    Raises:
+        ValueError: One number a row is to be kept of rows that are cut.
+    """
+    if not isinstance(parameter, DTensor):
+        return state
+    placements = list(parameter.placements)
+    if state.dim() == 1:
+        for axis, placement in enumerate(placements):
+            if placement.is_shard(1) and parameter.device_mesh.size(axis) > 1:
+                raise ValueError(
+                    "RowOptimizer: row-wise rules and decay need whole rows, but a table of "
+                    f"{list(parameter.shape)} is cut into columns over "
+                    f"{parameter.device_mesh.size(axis)} ranks; use the rule adam or sgd without "
+                    "decay, or shard the table by rows"
+                )
+        placements = [Replicate() if p.is_shard(1) else p for p in placements]
+    shape = parameter.shape[: state.dim()]
+    return DTensor.from_local(
+        state,
+        parameter.device_mesh,
+        placements,
+        run_check=False,
+        shape=shape,
+        stride=(1,) if state.dim() == 1 else (shape[1], 1),
+    )
 
 
 def state_dtype(parameter: Tensor) -> torch.dtype:
@@ -54,17 +90,21 @@ def state_dtype(parameter: Tensor) -> torch.dtype:
 
 def new_state(parameter: Tensor, group: Mapping[str, Any]) -> dict[str, Tensor]:
     """Return what a rule keeps, all zero; ``step`` stays on the CPU, where it is read."""
-    slots, width = parameter.shape
+    slots, width = held(parameter).shape
     dtype, device = state_dtype(parameter), parameter.device
+
+    def zeros(*shape: int) -> Tensor:
+        return laid_like(torch.zeros(shape, dtype=dtype, device=device), parameter)
+
     state = {"step": torch.zeros((), dtype=torch.int64)}
     match group["rule"]:
         case "adam" | "rowwise_adam":
-            num_firsts = 0 if group["betas"][0] == 0 else slots
-            second = (slots, width) if group["rule"] == "adam" else (slots,)
-            state["exp_avg"] = torch.zeros(num_firsts, width, dtype=dtype, device=device)
-            state["exp_avg_sq"] = torch.zeros(second, dtype=dtype, device=device)
+            none = torch.zeros(0, width, dtype=dtype, device=device)
+            state["exp_avg"] = none if group["betas"][0] == 0 else zeros(slots, width)
+            whole = group["rule"] == "adam"
+            state["exp_avg_sq"] = zeros(slots, width) if whole else zeros(slots)
         case "rowwise_adagrad":
-            state["square_sum"] = torch.zeros(slots, dtype=dtype, device=device)
+            state["square_sum"] = zeros(slots)
     return state
 
 

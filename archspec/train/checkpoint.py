@@ -24,6 +24,7 @@ from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.state_dict_loader import load
 from torch.distributed.checkpoint.state_dict_saver import async_save, save
 
+from archspec.compiler.boxes import held
 from archspec.errors import RunError
 from archspec.spec.dump import spec_hash, to_document
 from archspec.spec.model import ModelSpec
@@ -228,9 +229,11 @@ def _learned(state: State) -> dict[str, nn.Parameter]:
 
 def _moments(state: State) -> Iterator[tuple[str, Tensor]]:
     for name, parameter in _learned(state).items():
-        held = state.optimizer.state[parameter]
-        assert held, f"{name} has never had a gradient, so Adam holds nothing for it"
-        yield from ((f"{name}/{key}", held[key]) for key in _MOMENTS)
+        if not held(parameter).numel():
+            continue  # a part without elements has no gradient; the others write the moments
+        kept = state.optimizer.state[parameter]
+        assert kept, f"{name} has never had a gradient, so Adam holds nothing for it"
+        yield from ((f"{name}/{key}", kept[key]) for key in _MOMENTS)
 
 
 def _moments_to_fill(state: State) -> Iterator[tuple[str, Tensor]]:

@@ -14,11 +14,15 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor, Replicate, Shard, distribute_tensor
 
+from archspec.compiler.boxes import held, local_box
 from archspec.compiler.compile import compile
 from archspec.errors import RunError
 from archspec.spec.dump import to_yaml
 from archspec.spec.train import Optimizer
+from archspec.testing.parity import batch, mean_loss, plan_of
+from archspec.testing.parity_models import SMALL
 from archspec.testing.ranks import RankError, run_on_processes, run_on_threads
+from archspec.testing.specs import load_document
 from archspec.train.checkpoint import (
     BackgroundSaver,
     State,
@@ -108,6 +112,76 @@ def test_shards_are_exported_as_one_file(tmp_path, spec):
     assert all(torch.equal(weights[name], expected[name]) for name in weights)
 
 
+# A model whose sizes do not divide by the meshes, and three ways to lay it out.
+MIXED = load_document(
+    {
+        **SMALL,
+        "blocks": {
+            **SMALL["blocks"],
+            "private": {
+                "type": "memory",
+                "num_keys": 3,
+                "value_dim": 12,
+                "num_heads": 2,
+                "top_k": 2,
+                "key_dim": 8,
+            },
+            "ffn": {"type": "dense", "hidden_dim": 14},
+        },
+        "layers": ["experts", ["shared", "ffn"], "private"],
+    }
+)
+MESHES = {
+    8: {"dp_shard": 4, "tp": 2, "ep": 2, "memory": 4},
+    6: {"dp_replicate": 3, "dp_shard": 2, "memory": 2},
+    4: {"dp_shard": 2, "tp": 2, "ep": 2},
+}
+
+
+def planned_state(ranks, rank):
+    plan = plan_of(mesh=MESHES[ranks], tables={"shard": "rows"})
+    model = compile(MIXED, plan=plan)
+    state = State(MIXED, model, build_optimizer(model, Optimizer()))
+    mean_loss(model, *batch(MIXED, rank // MESHES[ranks].get("tp", 1))).backward()
+    state.optimizer.step()
+    return state
+
+
+def parts(state):
+    """Return what this rank holds of weights and moments, with the box that it is."""
+    for name, parameter in state.model.named_parameters():
+        yield name, local_box(parameter), held(parameter.detach()).clone()
+        for key in ("exp_avg", "exp_avg_sq") if held(parameter).numel() else ():
+            moment = state.optimizer.state[parameter][key]
+            yield f"{name}.{key}", local_box(moment), held(moment).clone()
+
+
+def save_plan(rank, ranks, folder):
+    state = planned_state(ranks, rank)
+    save_checkpoint(folder, state, step=1, keep=1)
+    return list(parts(state))
+
+
+def load_and_save_plan(rank, ranks, path, folder):
+    state = planned_state(ranks, rank)
+    load_checkpoint(path, state)
+    save_checkpoint(folder, state, step=1, keep=1)
+
+
+def test_any_plan_is_saved_and_loaded_by_any_other_to_the_bit(tmp_path):
+    held_by_rank = run_on_threads(8, save_plan, 8, tmp_path / "8")
+    run_on_threads(6, load_and_save_plan, 6, tmp_path / "8" / "step_000001", tmp_path / "6")
+    run_on_threads(4, load_and_save_plan, 4, tmp_path / "6" / "step_000001", tmp_path / "4")
+    model = compile(MIXED, dtype="float64", seed=1)
+    state = State(MIXED, model, build_optimizer(model, Optimizer()))
+    load_checkpoint(tmp_path / "4" / "step_000001", state)
+    wholes = {name: value for name, _, value in parts(state)}
+    for rank, found in enumerate(held_by_rank):
+        for name, box, part in found:
+            expected = wholes[name][tuple(slice(*bounds) for bounds in box)]
+            assert torch.equal(part, expected), f"{name} on rank {rank}"
+
+
 LAYOUTS = {
     "rows": [Shard(0), Replicate()],
     "columns": [Replicate(), Shard(1)],
@@ -183,7 +257,8 @@ ENDLESS = """
     import sys
     from pathlib import Path
     import torch
-    from archspec.compiler.compile import compile
+    from archspec.compiler.boxes import held, local_box
+from archspec.compiler.compile import compile
     from archspec.spec.load import load_model
     from archspec.spec.train import Optimizer
     from archspec.train.checkpoint import State, save_checkpoint

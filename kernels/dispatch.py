@@ -182,9 +182,32 @@ IMPLEMENTATIONS: Mapping[str, tuple[Implementation, ...]] = {
 }
 
 
+_PLAIN = (torch.Tensor, torch.nn.Parameter)
+# Function by what its choice depends on, with the row, whose id is thereby its own.
+_chosen: dict[tuple[object, ...], tuple[Callable[..., Any], tuple[Implementation, ...]]] = {}
+_MOST_CHOSEN = 4096
+
+
 def is_interpreted() -> bool:
     """Say whether Triton kernels run in its interpreter, on CPU tensors, in this process."""
     return os.environ.get("TRITON_INTERPRET") == "1"
+
+
+def is_plain(*tensors: torch.Tensor) -> bool:
+    """Say whether nobody watches an op on these tensors: no gradient, tracer, mode or subclass.
+
+    An implementation may then be called directly, past torch's dispatcher, whose Python side takes
+    as long as a small look-up.
+    """
+    wants_gradient = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
+    return not (
+        wants_gradient
+        or torch.compiler.is_compiling()
+        or torch._C._len_torch_dispatch_stack()
+        or torch._C._len_torch_function_stack()
+        or torch._C._functorch.peek_interpreter_stack() is not None
+        or any(type(tensor) not in _PLAIN for tensor in tensors)
+    )
 
 
 def explain(op_name: str, call: Call) -> Choice:
@@ -230,15 +253,36 @@ def implementation(op_name: str, tensor: torch.Tensor, **sizes: int) -> Callable
         tensor: The op's main operand.
         sizes: See :class:`Call`.
     """
-    call = Call(
-        device=tensor.device.type,
-        dtype=tensor.dtype,
-        width=tensor.shape[-1],
-        deterministic=torch.are_deterministic_algorithms_enabled(),
-        sizes=sizes,
+    device = tensor.device.type
+    deterministic = torch.are_deterministic_algorithms_enabled()
+    row = IMPLEMENTATIONS[op_name]
+    # Everything that a choice depends on; choosing anew takes longer than a small look-up.
+    key = (
+        op_name,
+        device,
+        tensor.dtype,
+        tensor.shape[-1],
+        deterministic,
+        os.environ.get(VARIABLE),
+        os.environ.get("TRITON_INTERPRET"),
+        explain,
+        id(row),
+        *sizes.values(),
     )
-    function = load(op_name, explain(op_name, call).implementation)
-    return _outside_autocast(function, call.device) if is_autocast(call.device) else function
+    known = _chosen.get(key)
+    if known is None:
+        call = Call(
+            device=device,
+            dtype=tensor.dtype,
+            width=tensor.shape[-1],
+            deterministic=deterministic,
+            sizes=sizes,
+        )
+        known = (load(op_name, explain(op_name, call).implementation), row)
+        if len(_chosen) >= _MOST_CHOSEN:
+            _chosen.clear()
+        _chosen[key] = known
+    return _outside_autocast(known[0], device) if is_autocast(device) else known[0]
 
 
 @cache

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.utils.flop_counter import register_flop_formula
 
 from archspec.kernels.autocast import is_autocast
-from archspec.kernels.dispatch import implementation
+from archspec.kernels.dispatch import implementation, is_plain
 from archspec.kernels.sharding import require_whole_rows
 
 Gradients = tuple[Tensor | None, ...]
@@ -53,7 +53,10 @@ def embedding_bag(indices: Tensor, weights: Tensor, table: Tensor) -> Tensor:
             f"embedding_bag: weights have the table's dtype ({table.dtype}) or torch.float32, "
             f"not {weights.dtype}"
         )
-    result: Tensor = embedding_bag_op(indices, weights, table)
+    if is_plain(indices, weights, table):
+        result: Tensor = implementation("embedding_bag", table)(indices, weights, table)
+    else:
+        result = embedding_bag_op(indices, weights, table)
     return result
 
 
@@ -62,6 +65,11 @@ def embedding_bag_op(indices: Tensor, weights: Tensor, table: Tensor) -> Tensor:
     """See :func:`archspec.kernels.embedding_bag.reference.embedding_bag`."""
     result: Tensor = implementation("embedding_bag", table)(indices, weights, table)
     return result
+
+
+# The wrappers of custom_op cost as much as a small look-up; on CPU the kernel is called directly.
+_DIRECT = torch.library.Library("archspec", "IMPL")
+_DIRECT.impl("embedding_bag", lambda *args: implementation("embedding_bag", args[2])(*args), "CPU")
 
 
 @torch.library.custom_op("archspec::gather_dot", mutates_args=())

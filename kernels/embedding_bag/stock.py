@@ -84,8 +84,9 @@ def _sum_bags(indices: Tensor, weights: Tensor, table: Tensor, starts: Tensor) -
         low = (weights - high).to(table.dtype)
         weights = torch.stack((high, low), dim=1).reshape(-1)
         indices, starts = indices.repeat_interleave(2), starts * 2
+    # Detached: for what might want a gradient, the stock op also records which bag a row is of.
     return F.embedding_bag(
-        indices, table.contiguous(), starts, mode="sum", per_sample_weights=weights
+        indices, table.detach().contiguous(), starts, mode="sum", per_sample_weights=weights
     )
 
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from random import Random
 from typing import TYPE_CHECKING
 
 import torch
@@ -85,7 +86,9 @@ class Rounds:
 
 
 def run_rounds(clock: Clock, ways: Mapping[str, Way], rounds: Rounds) -> dict[str, list[float]]:
-    """Run everybody once a round, the first one changing from round to round.
+    """Run everybody once a round, in an order drawn for the round.
+
+    A fixed order would favour whoever follows one that leaves the caches warm.
 
     Args:
         clock: Of the device.
@@ -98,10 +101,10 @@ def run_rounds(clock: Clock, ways: Mapping[str, Way], rounds: Rounds) -> dict[st
     names = list(ways)
     times: dict[str, list[float]] = {name: [] for name in names}
     turn, done, start = 0, 0, time.monotonic()
+    random = Random(0)
     with _no_garbage_collection():
         while not rounds.are_over(done, time.monotonic() - start):
-            first = done % len(names)
-            for name in names[first:] + names[:first]:
+            for name in random.sample(names, len(names)):
                 times[name].append(clock.seconds(ways[name], turn))
                 turn += 1
             done += 1

@@ -1,5 +1,8 @@
 """First values depend on the seed, the parameter's name and the row, and on nothing else."""
 
+import subprocess
+import sys
+import textwrap
 import tracemalloc
 from itertools import pairwise
 
@@ -145,3 +148,42 @@ def test_a_part_of_a_table_takes_little_more_memory_than_its_size():
     finally:
         tracemalloc.stop()
     assert peak < 0.1 * target.nbytes  # numpy's blocks are traced, the table was there before
+
+
+BUILD = """
+    import os
+    import resource
+
+    import torch
+    import torch.distributed as dist
+    from torch.testing._internal.distributed.fake_pg import FakeStore
+
+    from archspec.compiler.boxes import held
+    from archspec.compiler.compile import compile
+    from archspec.testing.parity import plan_of
+    from archspec.testing.parity_models import SMALL
+    from archspec.testing.specs import load_document
+
+    def resident():
+        with open("/proc/self/statm") as file:
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    dist.init_process_group("fake", rank=0, world_size=4, store=FakeStore())
+    plan = plan_of("float32", mesh={"dp_shard": 4, "memory": 4}, tables={"shard": "rows"})
+    compile(load_document(SMALL), plan=plan)  # everything is imported
+    large = {"big": {"num_keys": 1280, "value_dim": 128}}  # 839 MB, 210 MB on a rank
+    before = resident()
+    model = compile(load_document({**SMALL, "pools": large}), plan=plan)
+    own = sum(held(parameter).nbytes for parameter in model.parameters())
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    print(own, (peak - before) / own)
+"""
+
+
+@pytest.mark.slow
+def test_building_a_shard_takes_hardly_more_memory_than_it_has():
+    command = [sys.executable, "-c", textwrap.dedent(BUILD)]
+    result = subprocess.run(command, capture_output=True, text=True, check=True)
+    own, ratio = result.stdout.split()
+    assert int(own) > 200e6
+    assert float(ratio) <= 1.1

@@ -45,10 +45,11 @@ NAMES = {
     "reduce_scatter_tensor": "reduce-scatter",
     "all_to_all_single": "all-to-all",
     "all_reduce": "all-reduce",
+    "allreduce_": "FSDP all-reduce",
 }
 # One layer of experts, one reader of a pool: forward and backward. Two layers, the root and the
 # unfolded pool are FSDP units; experts are one of their own under ep. The all-reduce of every
-# forward pass adds up the choices of experts.
+# forward pass adds up the choices of experts. All plans of the parity matrix are here.
 COLLECTIVES = {
     "dp_shard": (
         {"dp_shard": 2},
@@ -86,6 +87,103 @@ COLLECTIVES = {
         {GATHER: 4, "all-reduce": 9, "all-to-all": 4, "gather": 4},
         {GATHER: 3, SCATTER: 4, "all-reduce": 6, "all-to-all": 3, "reduce-scatter": 2},
     ),
+    "one rank": (
+        {"dp_shard": 1},
+        {},
+        {},
+        {},
+    ),
+    "dp_shard 4": (
+        {"dp_shard": 4},
+        {},
+        {GATHER: 4, "all-reduce": 1},
+        {GATHER: 3, SCATTER: 4},
+    ),
+    "dp_replicate 2 x dp_shard 2": (
+        {"dp_replicate": 2, "dp_shard": 2},
+        {},
+        {GATHER: 4, "all-reduce": 1},
+        {"FSDP all-reduce": 4, GATHER: 3, SCATTER: 4},
+    ),
+    "ep 4": (
+        {"dp_shard": 4, "ep": 4},
+        {},
+        {GATHER: 4, "all-reduce": 1, "all-to-all": 3},
+        {GATHER: 3, SCATTER: 4, "all-to-all": 2},
+    ),
+    "memory 2 columns": (
+        {"dp_shard": 2, "memory": 2},
+        {},
+        {GATHER: 3, "all-reduce": 1, "all-to-all": 1, "gather": 2},
+        {GATHER: 2, SCATTER: 3, "all-to-all": 1, "reduce-scatter": 1},
+    ),
+    "memory 2 rows": (
+        {"dp_shard": 2, "memory": 2},
+        {"shard": "rows"},
+        {GATHER: 3, "all-reduce": 1, "gather": 2, "reduce-scatter": 1},
+        {GATHER: 2, SCATTER: 3, "gather": 1, "reduce-scatter": 1},
+    ),
+    "memory 4 rows x columns": (
+        {"dp_shard": 4, "memory": 4},
+        {"shard": {"rows": 2, "columns": 2}},
+        {GATHER: 3, "all-reduce": 1, "all-to-all": 1, "gather": 4, "reduce-scatter": 1},
+        {GATHER: 2, SCATTER: 3, "all-to-all": 1, "gather": 1, "reduce-scatter": 2},
+    ),
+    "tp 2 x dp_shard 2": (
+        {"dp_shard": 2, "tp": 2},
+        {},
+        {GATHER: 4, "all-reduce": 9, "gather": 2},
+        {GATHER: 3, SCATTER: 4, "all-reduce": 6, "reduce-scatter": 1},
+    ),
+    "memory 2 x dp_shard 4": (
+        {"dp_shard": 4, "memory": 2},
+        {},
+        {GATHER: 3, "all-reduce": 1, "all-to-all": 1, "gather": 2},
+        {GATHER: 2, SCATTER: 3, "all-reduce": 1, "all-to-all": 1, "reduce-scatter": 1},
+    ),
+    "memory 2 rows x replicas": (
+        {"dp_replicate": 2, "dp_shard": 2, "memory": 2},
+        {"shard": "rows"},
+        {GATHER: 3, "all-reduce": 1, "gather": 2, "reduce-scatter": 1},
+        {
+            "FSDP all-reduce": 3,
+            GATHER: 2,
+            SCATTER: 3,
+            "all-reduce": 1,
+            "gather": 1,
+            "reduce-scatter": 1,
+        },
+    ),
+    "memory 2 x tp 2": (
+        {"dp_shard": 2, "tp": 2, "memory": 2},
+        {},
+        {GATHER: 3, "all-reduce": 9, "all-to-all": 1, "gather": 4},
+        {GATHER: 2, SCATTER: 3, "all-reduce": 6, "all-to-all": 1, "reduce-scatter": 2},
+    ),
+    "memory 2 rows x tp 2": (
+        {"dp_shard": 2, "tp": 2, "memory": 2},
+        {"shard": "rows"},
+        {GATHER: 3, "all-reduce": 9, "gather": 4, "reduce-scatter": 1},
+        {GATHER: 2, SCATTER: 3, "all-reduce": 6, "gather": 1, "reduce-scatter": 2},
+    ),
+    "ep 2 x dp_shard 4": (
+        {"dp_shard": 4, "ep": 2},
+        {},
+        {GATHER: 5, "all-reduce": 1, "all-to-all": 3},
+        {GATHER: 4, SCATTER: 5, "all-to-all": 2},
+    ),
+    "ep 2 x replicas": (
+        {"dp_replicate": 2, "dp_shard": 2, "ep": 2},
+        {},
+        {GATHER: 4, "all-reduce": 1, "all-to-all": 3},
+        {"FSDP all-reduce": 5, GATHER: 3, SCATTER: 4, "all-to-all": 2},
+    ),
+    "all of 8, both ways": (
+        {"dp_shard": 4, "tp": 2, "ep": 2, "memory": 4},
+        {"shard": {"rows": 2, "columns": 2}},
+        {GATHER: 4, "all-reduce": 9, "all-to-all": 4, "gather": 6, "reduce-scatter": 1},
+        {GATHER: 3, SCATTER: 4, "all-reduce": 6, "all-to-all": 3, "gather": 1, "reduce-scatter": 3},
+    ),
 }
 
 
@@ -99,7 +197,7 @@ def counted(mode):
 @pytest.mark.parametrize("name", COLLECTIVES)
 def test_collectives_of_a_step(name, fake_ranks):
     mesh, tables, forward, backward = COLLECTIVES[name]
-    fake_ranks(mesh["dp_shard"] * mesh.get("tp", 1))
+    fake_ranks(mesh.get("dp_replicate", 1) * mesh["dp_shard"] * mesh.get("tp", 1))
     plan = plan_of(mesh=mesh, tables=tables)
     model = compile(SPEC, plan=plan)
     with CommDebugMode() as mode:

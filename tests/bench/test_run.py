@@ -124,15 +124,18 @@ def test_the_implementation_that_ran_is_named(monkeypatch):
     assert measured(FORWARD).implementation == "reference"
 
 
-def test_ways_take_turns_on_the_inputs_and_in_going_first():
+def test_ways_take_turns_on_the_inputs_and_follow_each_other_in_any_order():
     seen = []
 
     def way(name):
         return Way(prepare=lambda turn: seen.append((name, turn)), run=lambda _: None)
 
-    ways = {"a": way("a"), "b": way("b")}
-    run_rounds(Clock(CPU), ways, Rounds(least=2, most=2, budget=0.0, patience=60.0))
-    assert seen == [("a", 0), ("b", 1), ("b", 2), ("a", 3)]
+    ways = {name: way(name) for name in "abc"}
+    run_rounds(Clock(CPU), ways, Rounds(least=20, most=20, budget=0.0, patience=60.0))
+    assert [turn for _, turn in seen] == list(range(60))
+    rounds = ["".join(name for name, _ in seen[start : start + 3]) for start in range(0, 60, 3)]
+    assert all(sorted(names) == ["a", "b", "c"] for names in rounds)
+    assert len(set(rounds)) == 6
 
 
 @pytest.mark.parametrize(

@@ -257,8 +257,7 @@ ENDLESS = """
     import sys
     from pathlib import Path
     import torch
-    from archspec.compiler.boxes import held, local_box
-from archspec.compiler.compile import compile
+    from archspec.compiler.compile import compile
     from archspec.spec.load import load_model
     from archspec.spec.train import Optimizer
     from archspec.train.checkpoint import State, save_checkpoint

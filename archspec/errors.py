@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar
 
+INTERRUPTED = 130  # the exit status of what a signal stopped
+
 Path = tuple[str | int, ...]
 
 

@@ -7,9 +7,8 @@ import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from archspec.cli import INTERRUPTED
 from archspec.cli.command import Subparsers, add_json, console, declare, print_json
-from archspec.errors import RunError
+from archspec.errors import INTERRUPTED, RunError
 
 if TYPE_CHECKING:
     from archspec.train.events import TrainResult

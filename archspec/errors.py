@@ -86,6 +86,10 @@ class RunError(ArchspecError, RuntimeError):
     """A run directory cannot be used as asked: it exists, is missing, is busy or is damaged."""
 
 
+class OtherRankError(RunError):
+    """Another rank failed, and said why."""
+
+
 class DataError(ArchspecError, ValueError):
     """Training data cannot be read or does not fit the model."""
 

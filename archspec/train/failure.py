@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from archspec.errors import ArchspecError
+from archspec.errors import ArchspecError, OtherRankError
 from archspec.train.files import replace_text
 
 ERROR_FILE = "TORCHELASTIC_ERROR_FILE"
@@ -48,7 +48,7 @@ class Failure:
         host: Where it ran.
         message: What happened; with a traceback if nobody expected it.
         exit_status: That of its process.
-        lost: It only says that another rank does not answer any more.
+        follows: It follows from the failure of another rank.
         time: When, in seconds since 1970.
     """
 
@@ -57,7 +57,7 @@ class Failure:
     host: str = field(default_factory=socket.gethostname)
     message: str
     exit_status: int = 1
-    lost: bool = False
+    follows: bool = False
     time: float = field(default_factory=time.time)
 
     def __str__(self) -> str:
@@ -68,10 +68,16 @@ class Failure:
         """Describe what a rank raised."""
         if is_lost_contact(error):
             message = f"lost contact with another rank: {_last_line(error)}"
-            return cls(rank=rank, size=size, message=message, lost=True)
+            return cls(rank=rank, size=size, message=message, follows=True)
         if isinstance(error, ArchspecError):
             status = error.exit_status
-            return cls(rank=rank, size=size, message=str(error), exit_status=status)
+            return cls(
+                rank=rank,
+                size=size,
+                message=str(error),
+                exit_status=status,
+                follows=isinstance(error, OtherRankError),
+            )
         text = "".join(traceback.format_exception(error)).rstrip()
         return cls(rank=rank, size=size, message=f"an unexpected error\n{text}")
 
@@ -98,8 +104,8 @@ class Failure:
 
     def write(self, path: Path) -> None:
         """Write the failure for the launcher, in a form that torchrun shows too."""
-        content = {"message": str(self), "timestamp": int(self.time), "failure": asdict(self)}
-        replace_text(path, json.dumps(content))
+        shown = {"message": str(self), "extraInfo": {"timestamp": str(int(self.time))}}
+        replace_text(path, json.dumps({"message": shown, "failure": asdict(self)}))
 
     @classmethod
     def read(cls, path: Path) -> Failure | None:
@@ -127,11 +133,13 @@ def is_lost_contact(error: BaseException) -> bool:
 
 def find_cause(failures: Sequence[Failure]) -> Failure:
     """Return the first failure that does not follow from another, or the first of all."""
-    return min(failures, key=lambda failure: (failure.lost, failure.time))
+    return min(failures, key=lambda failure: (failure.follows, failure.time))
 
 
 def is_unanimous(failures: Sequence[Failure]) -> bool:
-    """Tell whether every rank failed, and all of the same."""
+    """Tell whether every rank failed by itself, and all of the same."""
+    if any(failure.follows for failure in failures):
+        return False
     return len(failures) == failures[0].size and len({f.message for f in failures}) == 1
 
 

@@ -9,19 +9,20 @@ leaves out: a loss that creeps up more slowly than the window forgets.
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from archspec.spec.guard import Guard
 
 # The standard deviation of a normal distribution over its median absolute deviation.
 DEVIATION = 1.4826
 
+_WINDOW, _HIGH = "guard_window", "guard_high"
+
 
 @dataclass(frozen=True, slots=True)
 class GuardState:
-    """What the guard remembers; it goes into checkpoints.
+    """What the guard remembers from step to step.
 
     Attributes:
         window: The last losses that were not high, at most ``Guard.window``.
@@ -30,15 +31,6 @@ class GuardState:
 
     window: tuple[float, ...] = ()
     high: tuple[float, ...] = ()
-
-    def to_json(self) -> dict[str, list[float]]:
-        """Return the state as JSON keeps it, exactly."""
-        return {name: list(values) for name, values in asdict(self).items()}
-
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> GuardState:
-        """Read what ``to_json`` wrote. Raises KeyError, TypeError or ValueError."""
-        return cls(tuple(map(float, value["window"])), tuple(map(float, value["high"])))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,3 +94,38 @@ def observe(
         limit=limit,
     )
     return GuardState(), spike
+
+
+class LossGuard:
+    """Watches the losses of a run; its memory goes into checkpoints, so a resumed run is no other.
+
+    Args:
+        rule: The guard.
+        warmup_steps: Steps that it leaves alone.
+        memory: Where it keeps what it remembers, under names that begin with ``guard``; the loop
+            saves it, and loading a checkpoint replaces it.
+    """
+
+    def __init__(
+        self, rule: Guard, *, warmup_steps: int, memory: dict[str, float | list[float]]
+    ) -> None:
+        self._rule = rule
+        self._warmup_steps = warmup_steps
+        self._memory = memory
+
+    def good_before(self, step: int) -> int:
+        """Return the step, of so many done, that came before all losses that are high now."""
+        return step - len(self._recall(_HIGH))
+
+    def look(self, step: int, loss: float) -> Spike | None:
+        """Take the loss of a step into account, and tell if it has left its path."""
+        state = GuardState(self._recall(_WINDOW), self._recall(_HIGH))
+        exempt = step <= self._warmup_steps
+        state, spike = observe(state, loss, self._rule, exempt=exempt)
+        self._memory[_WINDOW], self._memory[_HIGH] = list(state.window), list(state.high)
+        return spike
+
+    def _recall(self, name: str) -> tuple[float, ...]:
+        kept = self._memory.get(name, [])
+        assert isinstance(kept, list), f"{name} is kept as a list"
+        return tuple(kept)

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as a question that the loop asks between two steps, of all ranks at once."""
+"""Ctrl-C and SIGTERM as a question that the loop asks between two steps."""
 
 from __future__ import annotations
 
@@ -8,10 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from types import FrameType
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from archspec.train.world import World
+from typing import Any
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 # A terminal, a scheduler and a launcher may each pass one request on; people repeat it later.
@@ -19,26 +16,18 @@ SAME_REQUEST = 1.0
 
 
 class StopRequest:
-    """Tells whether somebody asked the run to stop.
-
-    Attributes:
-        asked: This process was asked, or a rank that it agreed with.
-    """
+    """Tells whether somebody asked this process to stop; ranks agree on the step when."""
 
     def __init__(self) -> None:
         self.asked = False
-
-    def agree(self, world: World) -> bool:
-        """Tell every rank alike whether one of them was asked: they stop at the same step."""
-        self.asked = world.any(self.asked)
-        return self.asked
 
 
 @contextlib.contextmanager
 def stop_on_signals() -> Iterator[StopRequest]:
     """Note the first Ctrl-C or SIGTERM instead of dying of it; a later one acts as it always does.
 
-    Those that follow within ``SAME_REQUEST`` seconds repeat the first. Signals reach a process's main thread only; in another thread nothing changes.
+    Those that follow within ``SAME_REQUEST`` seconds repeat the first.
+    Signals reach a process's main thread only; in another thread nothing changes.
     """
     request = StopRequest()
     if threading.current_thread() is not threading.main_thread():

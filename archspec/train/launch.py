@@ -70,8 +70,9 @@ class JobEnd:
         cause = find_cause(self.failures)
         if is_unanimous(self.failures):
             return cause.message
-        silent = ", ".join(map(str, self.unanswering))
-        return f"{cause}; no answer from rank {silent}" if cause.lost and silent else str(cause)
+        heard = {failure.rank for failure in self.failures}
+        silent = ", ".join(str(rank) for rank in self.unanswering if rank not in heard)
+        return f"{cause}; no answer from rank {silent}" if cause.follows and silent else str(cause)
 
 
 def is_launched() -> bool:
@@ -102,7 +103,8 @@ def launch(command: Sequence[str], *, nproc: int) -> JobEnd:
                 ranks.append(rank)  # noqa: PERF402 (those that did start must end)
             return _watch(ranks, signals)
         finally:
-            _kill(ranks)
+            for rank in ranks:
+                rank.end()
 
 
 def outlive_no_launcher() -> None:
@@ -137,18 +139,23 @@ class _Rank:
 
     @property
     def status(self) -> int | None:
-        status = self.process.poll()
-        if status is None:
-            self.seen = time.time()
-        return status
+        """What it ended with, as of the last look."""
+        return self.process.returncode
 
     @property
     def has_failed(self) -> bool:
         return self.report.exists() or self.status not in (None, 0, INTERRUPTED)
 
+    def is_alive(self) -> bool:
+        """Look after it."""
+        alive = self.process.poll() is None
+        if alive:
+            self.seen = time.time()
+        return alive
+
     def end(self) -> None:
         """End it, if it has not."""
-        if self.status is None:
+        if self.is_alive():
             self.killed = True
             self.process.kill()
         self.process.wait()
@@ -210,19 +217,18 @@ def _watch(ranks: Sequence[_Rank], signals: Sequence[float]) -> JobEnd:
     """Wait until every rank has ended, or one failed and the others had their moment."""
     patience = _Patience()
     told = False
-    while any([rank.status is None for rank in ranks]):  # all of them, to see each alive
+    while alive := [rank for rank in ranks if rank.is_alive()]:
         if signals and not told:
             told = True
-            _ask_to_stop(ranks)
-        if any(later - signals[0] > SAME_REQUEST for later in signals[1:]):
-            break
-        if patience.is_over(ranks):
+            for rank in alive:
+                rank.process.terminate()  # a terminal's Ctrl-C has reached them already
+        repeated = any(later - signals[0] > SAME_REQUEST for later in signals[1:])
+        if repeated or patience.is_over(ranks):
             break
         time.sleep(POLL)
-    unanswering = tuple(rank.rank for rank in ranks if rank.status is None)
     for rank in ranks:
         rank.end()
-    return _sum_up(ranks, unanswering, asked=bool(signals))
+    return _sum_up(ranks, unanswering=tuple(rank.rank for rank in alive), asked=bool(signals))
 
 
 class _Patience:
@@ -240,26 +246,19 @@ class _Patience:
         return any(now - since > limit for limit, since in self._since.items())
 
 
-def _sum_up(ranks: Sequence[_Rank], unanswering: tuple[int, ...], *, asked: bool) -> JobEnd:
+def _sum_up(ranks: Sequence[_Rank], *, unanswering: tuple[int, ...], asked: bool) -> JobEnd:
     failures = tuple(failure for rank in ranks if (failure := rank.failure()) is not None)
     stopped = asked or any(rank.status == INTERRUPTED for rank in ranks)
     if stopped:
         # Ranks that did not train yet die of the signal itself, and others lose them.
         gone = {rank.rank for rank in ranks if rank.status in (-signal.SIGINT, -signal.SIGTERM)}
-        failures = tuple(f for f in failures if not f.lost and f.rank not in gone)
+        failures = tuple(f for f in failures if not f.follows and f.rank not in gone)
     return JobEnd(
         statuses=tuple(rank.process.returncode for rank in ranks),
         failures=failures,
         unanswering=unanswering,
         interrupted=stopped and not failures,
     )
-
-
-def _ask_to_stop(ranks: Sequence[_Rank]) -> None:
-    """Pass a request on as SIGTERM: a terminal's Ctrl-C has reached the ranks already."""
-    for rank in ranks:
-        if rank.status is None:
-            rank.process.terminate()
 
 
 @contextlib.contextmanager

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from archspec.errors import RunError
-from archspec.train.launch import LISTENER
+from archspec.train.launch import LISTENER, is_launched
 
 if TYPE_CHECKING:
     from torch._C._distributed_c10d import Store
@@ -161,20 +161,21 @@ def _meeting_point(world: World, timeout: timedelta) -> Store | None:
     missing = [name for name in ("MASTER_ADDR", "MASTER_PORT") if not os.environ.get(name)]
     if missing:
         raise RunError(
-            f"WORLD_SIZE={world.size} says that there are other ranks, but {' and '.join(missing)} is "
-            "not set; start with --nproc or torchrun, or unset WORLD_SIZE"
+            f"WORLD_SIZE={world.size} says that there are other ranks, but "
+            f"{' and '.join(missing)} is not set; start with --nproc or torchrun, or unset "
+            "WORLD_SIZE"
         )
-    if LISTENER not in os.environ:
+    if not is_launched():
         return None
     return TCPStore(  # on the port that the launcher holds, so that nobody else can have taken it
         os.environ["MASTER_ADDR"],
         _number("MASTER_PORT", 0),
         world.size,
-        is_master=True,
+        is_master=world.is_first,
         timeout=timeout,
         wait_for_workers=False,
         multi_tenant=True,
-        master_listen_fd=_number(LISTENER, -1),
+        master_listen_fd=_number(LISTENER, -1) if world.is_first else None,
     )
 
 

@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar
 
+INTERRUPTED = 130  # the exit status of what a signal stopped
+
 Path = tuple[str | int, ...]
 
 
@@ -82,6 +84,10 @@ class BudgetError(ArchspecError, ValueError):
 
 class RunError(ArchspecError, RuntimeError):
     """A run directory cannot be used as asked: it exists, is missing, is busy or is damaged."""
+
+
+class OtherRankError(RunError):
+    """Another rank failed, and said why."""
 
 
 class DataError(ArchspecError, ValueError):

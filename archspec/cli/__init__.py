@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
 from collections.abc import Sequence
 
-from archspec.errors import ArchspecError
-
-INTERRUPTED = 130
+from archspec.errors import INTERRUPTED, ArchspecError
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -22,7 +21,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:
             reconfigure(errors="replace")  # a terminal without ² should still get its table
-    arguments = build_parser().parse_args(argv)
+    words = tuple(sys.argv[1:] if argv is None else argv)
+    arguments = build_parser().parse_args(words, argparse.Namespace(words=words))
     try:
         status: int = arguments.run(arguments)
         sys.stdout.flush()

@@ -7,12 +7,20 @@ import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from archspec.cli import INTERRUPTED
 from archspec.cli.command import Subparsers, add_json, console, declare, print_json
-from archspec.errors import RunError
+from archspec.cli.ranks import WayOn, check_nproc, one_voice, run_ranks
+from archspec.errors import INTERRUPTED, RunError
+from archspec.train.launch import is_launched, outlive_no_launcher
 
 if TYPE_CHECKING:
+    from archspec.spec.model import ModelSpec
+    from archspec.spec.plan import PlanSpec
+    from archspec.spec.train import TrainSpec
     from archspec.train.events import TrainResult
+    from archspec.train.world import World
+
+# Seconds; a checkpoint on a slow disk takes minutes, during which other ranks wait.
+RANK_TIMEOUT = 600.0
 
 
 def add_parser(commands: Subparsers) -> None:
@@ -24,7 +32,9 @@ def add_parser(commands: Subparsers) -> None:
         summary="train a model and measure what it learned",
         example=(
             "archspec train specs/models/tiny.yaml --train specs/train/tiny.yaml --out runs/first\n"
-            "  archspec train --resume runs/first"
+            "  archspec train --resume runs/first\n"
+            "  archspec train specs/models/tiny.yaml --train specs/train/tiny.yaml --out runs/two "
+            "--plan specs/plans/fsdp.yaml --nproc 2"
         ),
     )
     parser.add_argument("spec", nargs="?", metavar="SPEC", help="a model document")
@@ -39,6 +49,20 @@ def add_parser(commands: Subparsers) -> None:
     parser.add_argument(
         "--plan", metavar="PLAN", help="a plan document: how the model is laid over ranks"
     )
+    parser.add_argument(
+        "--nproc",
+        type=int,
+        metavar="N",
+        help="train on N processes of this machine, which a plan lays the model over; "
+        "torchrun does the same over several machines",
+    )
+    parser.add_argument(
+        "--rank-timeout",
+        type=float,
+        default=RANK_TIMEOUT,
+        metavar="SECONDS",
+        help="how long a process waits for another before it gives up (default: %(default)g)",
+    )
     parser.add_argument("--seed", type=int, metavar="N", help="instead of the train document's")
     parser.add_argument(
         "--device",
@@ -50,13 +74,40 @@ def add_parser(commands: Subparsers) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Train, then say what was learned; 130 if a signal stopped the run."""
-    _check_arguments(arguments)
-    from rich.console import Console
+    with one_voice("train", None):
+        check_nproc(arguments.nproc)
+        _check_arguments(arguments)
+        request = _read(arguments)
+        if (arguments.nproc or 1) > 1 and not is_launched():
+            return run_ranks(arguments.words, nproc=arguments.nproc, way_on=request.way_on)
+        from archspec.train.world import enter_world
 
-    from archspec.report.training import TrainingView, result_table, speed_line
+        if is_launched():
+            outlive_no_launcher()
+        with (
+            enter_world(
+                request.device, grouped=request.plan is not None, timeout=arguments.rank_timeout
+            ) as world,
+            one_voice("train", world, request.way_on),
+        ):
+            return _train(request, arguments, world)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class _Request:
+    """What is asked for, read from documents or from a run."""
+
+    spec: ModelSpec
+    settings: TrainSpec
+    plan: PlanSpec | None
+    device: str
+    out: Path
+    way_on: WayOn
+
+
+def _read(arguments: argparse.Namespace) -> _Request:
     from archspec.spec.load import load_model, load_plan, load_train
-    from archspec.train.loop import train
-    from archspec.train.run_directory import load_run
+    from archspec.train.run_directory import CHECKPOINTS, load_run
 
     out = Path(arguments.resume or arguments.out)
     if arguments.resume:
@@ -68,20 +119,40 @@ def run(arguments: argparse.Namespace) -> int:
         plan = None
     if arguments.plan:
         plan = load_plan(arguments.plan)
+    return _Request(
+        spec=spec,
+        settings=settings,
+        plan=plan,
+        device=arguments.device or device,
+        out=out,
+        way_on=WayOn(out=out, checkpoints=out / CHECKPOINTS, resumed=bool(arguments.resume)),
+    )
+
+
+def _train(request: _Request, arguments: argparse.Namespace, world: World) -> int:
+    from rich.console import Console
+
+    from archspec.report.training import TrainingView, result_table, speed_line
+    from archspec.train.loop import train
+
+    settings, out = request.settings, request.out
     view = TrainingView(Console(stderr=True, highlight=False))
     try:
         result = train(
-            spec,
+            request.spec,
             settings,
             out=out,
             resume=bool(arguments.resume),
             seed=arguments.seed,
-            device=arguments.device or device,
+            device=request.device,
             listener=view,
-            plan=plan,
+            plan=request.plan,
+            world=world,
         )
     finally:
         view.close()
+    if not world.is_first:
+        return _status(result)
     if arguments.json:
         print_json(_as_json(result, out))
         return _status(result)

@@ -11,6 +11,7 @@ from pydantic import Field
 from archspec.blocks.base import Fault
 from archspec.schema import Count, NonNegativeFloat, PositiveFloat, PositiveInt, Schema, Share
 from archspec.spec.data.registry import SourceField
+from archspec.spec.guard import Guard
 
 
 class Schedule(Schema):
@@ -166,6 +167,7 @@ class TrainSpec(Schema):
     losses: Annotated[Losses, Field(description="Auxiliary losses.")] = Losses()
     checkpoint: Annotated[Checkpoint, Field(description="Checkpoints.")] = Checkpoint()
     evaluation: Annotated[Evaluation, Field(description="Evaluation.")] = Evaluation()
+    guard: Annotated[Guard, Field(description="When a loss that jumps ends the run.")] = Guard()
     seed: Annotated[Count, Field(description="Seed of initial values and data order.")] = 0
 
     @property

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import re
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
@@ -27,6 +26,7 @@ from torch.distributed.checkpoint.state_dict_saver import async_save, save
 from archspec.errors import RunError
 from archspec.spec.dump import spec_hash, to_document
 from archspec.spec.model import ModelSpec
+from archspec.train.checkpoint_names import checkpoint_path, list_checkpoints, step_of
 from archspec.train.difference import describe_difference, inline_layers
 from archspec.train.files import read_json, remove_directory
 from archspec.train.optimizer_state import StateToFill, kept_state
@@ -43,7 +43,6 @@ FORMAT = 2
 HEAD = "state.json"
 MODEL = "model/"  # what the names of weights begin with in the index
 _NO_GROUP = "torch.distributed is disabled"  # how torch warns of a single process
-_NAME = re.compile(r"step_([0-9]+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,34 +59,28 @@ class State:
     extra: dict[str, float | list[float]] = field(default_factory=dict)
 
 
-def list_checkpoints(folder: Path) -> list[Path]:
-    """Return the checkpoints of a folder, the oldest first."""
-    if not folder.is_dir():
-        return []
-    found = [path for path in folder.iterdir() if _NAME.fullmatch(path.name) and path.is_dir()]
-    return sorted(found, key=step_of)
-
-
-def step_of(path: Path) -> int:
-    """Return the step of a checkpoint from its name."""
-    match = _NAME.fullmatch(path.name)
-    assert match is not None, f"{path} is not named like a checkpoint"
-    return int(match[1])
-
-
-def save_checkpoint(folder: Path, state: State, *, step: int, keep: int) -> Path:
+def save_checkpoint(
+    folder: Path, state: State, *, step: int, keep: int, spare: int | None = None
+) -> Path:
     """Write a checkpoint, then remove all but the newest ``keep``.
 
     Every rank of the process group calls it, and each writes a part.
 
+    Args:
+        folder: Where checkpoints are.
+        state: What is saved.
+        step: Steps done.
+        keep: How many checkpoints stay.
+        spare: The newest of fewer steps than this stays too.
+
     Raises:
         RunError: A rank cannot write; what was there before is intact.
     """
-    path = folder / f"step_{step:06d}"
+    path = checkpoint_path(folder, step)
     writer = _writer(path, state, step)
     with _reported(path, writer), _single_process_is_fine():
         save(_held(state), storage_writer=writer)
-    _prune(folder, keep)
+    _prune(folder, keep, spare)
     return path
 
 
@@ -105,11 +98,13 @@ class BackgroundSaver:
         if self._group is None:  # for good: filters are the process's, and it writes in a thread
             warnings.filterwarnings("ignore", message=_NO_GROUP)
         self._running: tuple[Path, ShardWriter, Future[Any]] | None = None
+        self._spare: int | None = None
 
-    def save(self, state: State, *, step: int) -> Path:
+    def save(self, state: State, *, step: int, spare: int | None = None) -> Path:
         """Start writing a checkpoint, after the one before. Raises RunError as that one fails."""
         self.wait()
-        path = self._folder / f"step_{step:06d}"
+        self._spare = spare
+        path = checkpoint_path(self._folder, step)
         writer = _writer(path, state, step)
         with _single_process_is_fine():
             future = async_save(_held(state), storage_writer=writer, process_group=self._group)
@@ -129,7 +124,7 @@ class BackgroundSaver:
         (path, writer, future), self._running = self._running, None
         with _reported(path, writer):
             future.result()
-        _prune(self._folder, self._keep)
+        _prune(self._folder, self._keep, self._spare)
 
 
 def load_checkpoint(path: Path, state: State) -> int:
@@ -198,11 +193,14 @@ def _writer(path: Path, state: State, step: int) -> ShardWriter:
     return ShardWriter(path, {HEAD: json.dumps(head, indent=1)})
 
 
-def _prune(folder: Path, keep: int) -> None:
+def _prune(folder: Path, keep: int, spare: int | None) -> None:
     if not _is_first_rank():
         return
-    for old in list_checkpoints(folder)[:-keep]:
-        remove_directory(old)
+    found = list_checkpoints(folder)
+    spared = [path for path in found if spare is not None and step_of(path) < spare][-1:]
+    for old in found[:-keep]:
+        if old not in spared:
+            remove_directory(old)
 
 
 @contextlib.contextmanager

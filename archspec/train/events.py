@@ -56,6 +56,21 @@ class Evaluation:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Warned:
+    """Something goes wrong, but training goes on.
+
+    Attributes:
+        step: Steps done.
+        subject: What it is about, by its name in the model.
+        message: What is wrong, with numbers, and a way out.
+    """
+
+    step: int
+    subject: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Saved:
     """A checkpoint was written."""
 
@@ -101,6 +116,9 @@ class Listener:
 
     def on_evaluation(self, event: Evaluation) -> None:
         """Hear of metrics."""
+
+    def on_warning(self, event: Warned) -> None:
+        """Hear of something that goes wrong."""
 
     def on_saved(self, event: Saved) -> None:
         """Hear of a checkpoint."""

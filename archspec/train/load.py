@@ -12,7 +12,8 @@ from archspec.spec.dump import spec_hash
 from archspec.spec.model import ModelSpec
 from archspec.spec.read import parse_tree
 from archspec.spec.resolve import resolve_model
-from archspec.train.checkpoint import HEAD, list_checkpoints, load_weights, read_head
+from archspec.train.checkpoint import HEAD, load_weights, read_head
+from archspec.train.checkpoint_names import list_checkpoints
 from archspec.train.run_directory import CHECKPOINTS
 
 

@@ -17,14 +17,17 @@ from archspec.spec.train import TrainSpec
 from archspec.train.checkpoint import State
 from archspec.train.data.mixture import Mixture
 from archspec.train.evaluate import evaluate
-from archspec.train.events import Evaluation, Listener, Start, Step, TrainResult
+from archspec.train.events import Evaluation, Listener, Start, Step, TrainResult, Warned
 from archspec.train.files import lock_directory
+from archspec.train.guard import LossGuard
 from archspec.train.interrupt import StopRequest, stop_on_signals
 from archspec.train.run_directory import check_absent, check_same_run, create_run, note_plan
 from archspec.train.session import Session, on_every_rank, on_first_rank
 from archspec.train.share import DataShare
 from archspec.train.step import Measured, Stepper
 from archspec.train.world import World, enter_world
+
+CALMER = "lower optimizer.lr or optimizer.tables.lr_multiplier, or lengthen schedule.warmup_tokens"
 
 
 def train(
@@ -130,6 +133,11 @@ class _Run:
         model = compile(spec, device=world.device, seed=train.seed, plan=plan)
         self._stepper = Stepper(model, train, world=world, share=share, plan=plan)
         self._state = State(spec, model, self._stepper.optimizer)
+        self._guard = LossGuard(
+            train.guard,
+            warmup_steps=math.ceil(train.schedule.warmup_tokens / train.batch_tokens),
+            memory=self._state.extra,
+        )
         self._session = Session(train.checkpoint, self._state, world=world, listener=self._listener)
 
     @contextlib.contextmanager
@@ -157,9 +165,9 @@ class _Run:
             if self._is_due(train.evaluation.every_steps):
                 self._evaluate()
             if self._is_due(train.checkpoint.every_steps):
-                session.save()
+                self._save()
         if stopped:
-            session.save()
+            self._save()
         session.finish_saving()
         result = self._result(first)
         self._listener.on_end(result)
@@ -176,6 +184,7 @@ class _Run:
         rows = self._mixture.batch(number - 1)
         found = self._stepper.measure(rows, stop=stop.asked)
         self._check_finite(number, found)
+        self._check_path(number, found.loss)
         lr = self._stepper.update(number)
         step = Step(
             step=number,
@@ -190,13 +199,34 @@ class _Run:
         return stop.asked if self._world.size == 1 else found.stop
 
     def _check_finite(self, step: int, found: Measured) -> None:
+        """Check what no update survives. Raises DivergedError."""
         for what, value in (("loss", found.loss), ("gradient norm", found.grad_norm)):
             if not math.isfinite(value):
+                good = self._session.last_good(before=self._guard.good_before(step - 1))
                 raise DivergedError(
                     f"training diverged: the {what} is {value} at step {step} of "
-                    f"{self._train.num_steps}; {self._session.last_good()}; lower optimizer.lr or "
-                    "optimizer.tables.lr_multiplier, or lengthen schedule.warmup_tokens"
+                    f"{self._train.num_steps}; {good}; {CALMER}"
                 )
+
+    def _check_path(self, step: int, loss: float) -> None:
+        """Check that the loss has not left its path. Raises DivergedError if that stops the run."""
+        good_before = self._guard.good_before(step - 1)
+        spike = self._guard.look(step, loss)
+        if spike is None:
+            return
+        if self._train.guard.action == "stop":
+            raise DivergedError(
+                f"training diverged: {spike}, the last of them step {step} of "
+                f"{self._train.num_steps}; {self._session.last_good(before=good_before)}; "
+                f"{CALMER}, or set guard.action: warn"
+            )
+        message = f"{spike}; {CALMER}"
+        self._listener.on_warning(Warned(step=step - 1, subject="loss", message=message))
+
+    def _save(self) -> None:
+        step = self._session.step
+        good_before = self._guard.good_before(step)
+        self._session.save(spare=good_before if good_before < step else None)
 
     def _evaluate(self) -> None:
         metrics = evaluate(

@@ -15,7 +15,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 import yaml
 
 from archspec import __version__
@@ -51,6 +50,8 @@ def create_run(
     plan: PlanSpec | None = None,
 ) -> None:
     """Make a run directory, complete or not at all. Raises RunError if ``out`` exists."""
+    import torch  # late: whoever reads a run's documents does without
+
     check_absent(out)
     metadata = {
         "spec_hash": spec_hash(spec),

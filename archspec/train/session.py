@@ -8,16 +8,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
-from archspec.errors import ArchspecError, RunError
+from archspec.errors import ArchspecError, OtherRankError, RunError
 from archspec.spec.train import Checkpoint
 from archspec.train.checkpoint import (
     BackgroundSaver,
     State,
-    list_checkpoints,
     load_checkpoint,
     save_checkpoint,
-    step_of,
 )
+from archspec.train.checkpoint_names import list_checkpoints, step_of
 from archspec.train.events import Evaluation, Listener, Saved, Step
 from archspec.train.files import sweep
 from archspec.train.run_directory import CHECKPOINTS, METRICS, MetricsLog
@@ -30,8 +29,16 @@ Result = TypeVar("Result")
 BACKGROUND_BYTES = 16 * 2**20
 
 
-def on_every_rank(world: World, action: Callable[[], Result]) -> Result:
-    """Do what may fail on any rank; if it does, every rank raises, with one message."""
+def on_every_rank(
+    world: World, action: Callable[[], Result], *, others: type[RunError] = OtherRankError
+) -> Result:
+    """Do what may fail on any rank; if it does, every rank raises, with one message.
+
+    Args:
+        world: The ranks.
+        action: What each does.
+        others: What ranks raise that did not fail themselves.
+    """
     try:
         result = action()
     except ArchspecError as error:
@@ -39,13 +46,13 @@ def on_every_rank(world: World, action: Callable[[], Result]) -> Result:
         raise
     message = world.share_message(None)
     if message is not None:
-        raise RunError(message)
+        raise others(message)
     return result
 
 
 def on_first_rank(world: World, action: Callable[[], None]) -> None:
-    """Do something once, while the other ranks wait; if it fails, every rank raises."""
-    on_every_rank(world, action if world.is_first else lambda: None)
+    """Do something once, while the other ranks wait; if it fails, it fails for all."""
+    on_every_rank(world, action if world.is_first else lambda: None, others=RunError)
 
 
 class Session:
@@ -113,8 +120,11 @@ class Session:
             self._log.write_evaluation(evaluation)
         self._listener.on_evaluation(evaluation)
 
-    def save(self) -> None:
+    def save(self, *, spare: int | None = None) -> None:
         """Save a checkpoint, unless nothing happened since the last or nothing is written.
+
+        Args:
+            spare: The newest checkpoint of fewer steps stays, however many are newer.
 
         Raises:
             RunError: It, or the one before, cannot be written.
@@ -128,9 +138,9 @@ class Session:
             self._saver = BackgroundSaver(folder, keep=keep)
         self.finish_saving()
         if self._saver is None:
-            path = save_checkpoint(folder, self._state, step=self.step, keep=keep)
+            path = save_checkpoint(folder, self._state, step=self.step, keep=keep, spare=spare)
         else:
-            path = self._saver.save(self._state, step=self.step)
+            path = self._saver.save(self._state, step=self.step, spare=spare)
         self._saved = self.step
         self._pending = Saved(step=self.step, path=path)
         if self._saver is None:
@@ -144,12 +154,12 @@ class Session:
         if saved is not None:
             self._listener.on_saved(saved)
 
-    def last_good(self) -> str:
-        """Name the last checkpoint that has done a step since: the state now is beyond repair."""
+    def last_good(self, *, before: int) -> str:
+        """Name the last checkpoint of fewer steps: what came later is beyond repair."""
         if self._saver is not None:
             self._saver.wait()
         saved = [] if self.out is None else list_checkpoints(self.out / CHECKPOINTS)
-        good = [path for path in saved if step_of(path) < self.step]
+        good = [path for path in saved if step_of(path) < before]
         return f"the last good checkpoint is {good[-1]}" if good else "no good checkpoint was saved"
 
     def _in_background(self) -> bool:

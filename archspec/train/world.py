@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from archspec.errors import RunError
+from archspec.train.launch import LISTENER, is_launched
 
 if TYPE_CHECKING:
     from torch._C._distributed_c10d import Store
@@ -80,6 +81,20 @@ class World:
         """Wait for every rank."""
         self.any(False)
 
+    def takes(self, part: str) -> bool:
+        """Tell one rank, the first that asks, that a part is its own; nobody waits for anybody.
+
+        Where the ranks' meeting point is gone, whoever asks gets it.
+        """
+        if self.size == 1:
+            return True
+        import torch.distributed as dist
+
+        try:
+            return dist.distributed_c10d._get_default_store().add(f"archspec/{part}", 1) == 1
+        except (RuntimeError, ValueError):  # the store's host died, or there is no group any more
+            return True
+
 
 @contextlib.contextmanager
 def enter_world(
@@ -125,7 +140,7 @@ def _group(world: World, timeout: float) -> Iterator[None]:
         rank=world.rank,
         world_size=world.size,
         timeout=timedelta(seconds=timeout),
-        store=_meeting_point(world.size),
+        store=_meeting_point(world, timedelta(seconds=timeout)),
     )
     failed = True
     try:
@@ -137,19 +152,31 @@ def _group(world: World, timeout: float) -> Iterator[None]:
             dist.destroy_process_group()
 
 
-def _meeting_point(size: int) -> Store | None:
-    """Return where ranks meet: a single one needs no port, others take it from the environment."""
-    if size == 1:
-        from torch._C._distributed_c10d import HashStore
+def _meeting_point(world: World, timeout: timedelta) -> Store | None:
+    """Return where ranks meet; None is where the environment says."""
+    from torch._C._distributed_c10d import HashStore, TCPStore
 
+    if world.size == 1:
         return HashStore()
     missing = [name for name in ("MASTER_ADDR", "MASTER_PORT") if not os.environ.get(name)]
     if missing:
         raise RunError(
-            f"WORLD_SIZE={size} says that there are other ranks, but {' and '.join(missing)} is "
-            "not set; start with --nproc or torchrun, or unset WORLD_SIZE"
+            f"WORLD_SIZE={world.size} says that there are other ranks, but "
+            f"{' and '.join(missing)} is not set; start with --nproc or torchrun, or unset "
+            "WORLD_SIZE"
         )
-    return None
+    if not is_launched():
+        return None
+    return TCPStore(  # on the port that the launcher holds, so that nobody else can have taken it
+        os.environ["MASTER_ADDR"],
+        _number("MASTER_PORT", 0),
+        world.size,
+        is_master=world.is_first,
+        timeout=timeout,
+        wait_for_workers=False,
+        multi_tenant=True,
+        master_listen_fd=_number(LISTENER, -1) if world.is_first else None,
+    )
 
 
 def _number(name: str, default: int) -> int:

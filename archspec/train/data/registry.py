@@ -7,12 +7,13 @@ from typing import Any
 
 from archspec.spec.data.base import SourceConfig
 from archspec.spec.data.facts import FactsSource
-from archspec.spec.data.text import TextSource
+from archspec.spec.data.text import HfSource, JsonlSource, ParquetSource, TextSource
+from archspec.spec.data.tokens import TokensSource
 from archspec.spec.model import ModelSpec
 from archspec.spec.train import TrainSpec
 from archspec.train.data.facts import Facts
+from archspec.train.data.files import open_text, open_tokens
 from archspec.train.data.source import DataSource
-from archspec.train.data.text import Text
 
 # What opens each kind of source that archspec/spec/data/registry.py lists.
 OPENERS: dict[type[SourceConfig], Callable[[Any, TrainSpec, ModelSpec], DataSource]] = {
@@ -22,12 +23,11 @@ OPENERS: dict[type[SourceConfig], Callable[[Any, TrainSpec, ModelSpec], DataSour
         seq_len=train.seq_len,
         max_asked=train.evaluation.facts,
     ),
-    TextSource: lambda source, train, spec: Text(
-        source,
-        vocab_size=spec.vocab_size,
-        seq_len=train.seq_len,
-        max_tokens=train.evaluation.text_tokens,
-    ),
+    TokensSource: open_tokens,
+    TextSource: open_text,
+    JsonlSource: open_text,
+    ParquetSource: open_text,
+    HfSource: open_text,
 }
 
 

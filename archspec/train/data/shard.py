@@ -8,6 +8,7 @@ Raw files hold nothing but ids; ``FILE.json`` beside one says of which dtype the
 from __future__ import annotations
 
 import json
+import mmap
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,14 +44,10 @@ class Shard:
     eos_id: int | None
     stamp: tuple[int, int]
 
-    def open(self) -> Ids:
+    def open(self) -> MappedIds:
         """Map the ids into memory; nothing is read before it is looked at."""
-        with reading(self.path):
-            mapped = np.memmap(
-                self.path, self.dtype, mode="r", offset=self.header, shape=(self.tokens,)
-            )
-        # A plain array over the same memory: slices of np.memmap cost microseconds.
-        return np.asarray(mapped)
+        with reading(self.path), self.path.open("rb") as file:
+            return MappedIds(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), self)
 
     def check_unchanged(self) -> None:
         """Raise DataError if the file was written to since the run began."""
@@ -61,6 +58,27 @@ class Shard:
                 f"{self.path}: changed while the run reads it ({self.stamp[0]} bytes before, "
                 f"{found.st_size} now); restore it and resume the run, or start a new run"
             )
+
+
+class MappedIds:
+    """The ids of a file in memory that the system fills as it is looked at.
+
+    Attributes:
+        ids: All of them, [tokens].
+    """
+
+    def __init__(self, memory: mmap.mmap, shard: Shard) -> None:
+        self.ids: Ids = np.frombuffer(memory, shard.dtype, shard.tokens, shard.header)
+        self._memory = memory
+        self._header = shard.header
+        memory.madvise(mmap.MADV_RANDOM)  # or every look would read its surroundings too
+
+    def fetch(self, where: slice) -> None:
+        """Let the system begin to read some ids, so that many may be on their way at once."""
+        size = self.ids.itemsize
+        first = (self._header + where.start * size) // mmap.PAGESIZE * mmap.PAGESIZE
+        end = self._header + where.stop * size
+        self._memory.madvise(mmap.MADV_WILLNEED, first, end - first)
 
 
 def look_at(path: Path, dtype: str | None) -> Shard:

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from archspec.errors import DataError
 from archspec.train.data.fingerprint import fingerprint, join_hashes
-from archspec.train.data.shard import Shard, look_at, open_npy
+from archspec.train.data.shard import MappedIds, Shard, look_at, open_npy
 from archspec.train.data.stream import Integers
-from archspec.train.data.token_stream import Flags, Ids, TokenStream
+from archspec.train.data.token_stream import Flags, TokenStream
 
 SAMPLE = 4096  # entries of an index that are looked at when a run begins
 MOST_OPEN = 256  # files that are mapped at once, each of which holds a descriptor
@@ -58,13 +58,18 @@ class TokenFiles(TokenStream):
     def read(self, starts: Integers, width: int) -> Integers:
         """Return the ids from every start on, [starts, width]."""
         token_ids = np.empty((len(starts), width), dtype=np.int64)
-        checked: set[int] = set()
-        for row, start in enumerate(starts.tolist()):
-            for shard, inside, outside in self._parts(start, width):
-                if shard not in checked:  # a map of a file that was cut off would end the process
-                    self._shards[shard].check_unchanged()
-                    checked.add(shard)
-                token_ids[row, outside] = self._open(shard)[inside]
+        parts = [
+            (row, *part)
+            for row, start in enumerate(starts.tolist())
+            for part in self._parts(start, width)
+        ]
+        for shard in {shard for _, shard, _, _ in parts}:
+            # To read beyond the end of a file that was cut off would end the process.
+            self._shards[shard].check_unchanged()
+        for _, shard, inside, _ in parts:
+            self._open(shard).fetch(inside)
+        for row, shard, inside, outside in parts:
+            token_ids[row, outside] = self._open(shard).ids[inside]
         return token_ids
 
     def ends(self, starts: Integers, token_ids: Integers) -> Flags:
@@ -101,7 +106,7 @@ class TokenFiles(TokenStream):
             done += count
             shard += 1
 
-    def _open_shard(self, shard: int) -> Ids:
+    def _open_shard(self, shard: int) -> MappedIds:
         return self._shards[shard].open()
 
 

@@ -153,5 +153,5 @@ class TrainSpec(Schema):
                 yield Fault(
                     ("data", index),
                     f"a source named {name!r} is already given by data[{names.index(name)}]; "
-                    "join them or rename the file",
+                    "give one of them another `name`",
                 )

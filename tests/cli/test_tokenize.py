@@ -30,10 +30,12 @@ def test_a_token_file_of_json_lines(corpus, tmp_path, capsys):
     ids = np.fromfile(out, dtype="<u2").tolist()
     assert ids == [token for text in TEXTS for token in (*text.encode(), EOS)]
     assert (said["tokens"], said["documents"], said["eos_id"]) == (len(ids), 3, EOS)
+    assert said["text_bytes"] == len(ids) - 3
     assert json.loads((out.parent / "corpus.bin.json").read_text()).items() <= said.items()
     files = TokenFiles([out])
     assert len(files) == len(ids)
     assert files.bounded
+    assert files.bytes_per_token == (len(ids) - 3) / len(ids)
     assert sorted(path.name for path in out.parent.iterdir()) == ["corpus.bin", "corpus.bin.json"]
 
 

@@ -34,6 +34,7 @@ class Shard:
         header: Bytes before the first id.
         tokens: How many ids there are.
         eos_id: What ends a document, where it is known.
+        text_bytes: Of the text that the ids were made of, where it is known.
         stamp: Size and time of change when the run began.
     """
 
@@ -42,6 +43,7 @@ class Shard:
     header: int
     tokens: int
     eos_id: int | None
+    text_bytes: int | None
     stamp: tuple[int, int]
 
     def open(self) -> MappedIds:
@@ -108,6 +110,7 @@ def look_at(path: Path, dtype: str | None) -> Shard:
         header=0,
         tokens=_count(path, found.st_size, DTYPES[said], notes),
         eos_id=notes.get("eos_id"),
+        text_bytes=notes.get("text_bytes"),
         stamp=stamp,
     )
 
@@ -154,7 +157,7 @@ def _wrong_notes(values: Any) -> str | None:
         return f"must hold a map, but holds a {type(values).__name__}"
     if values.get("dtype") not in DTYPES:
         return f"dtype must be one of {', '.join(DTYPES)}, but is {values.get('dtype')!r}"
-    for key in ("tokens", "eos_id"):
+    for key in ("tokens", "eos_id", "text_bytes"):
         value = values.get(key)
         if value is not None and (not isinstance(value, int) or value < 0):
             return f"{key} must be a whole number, but is {value!r}"
@@ -174,6 +177,7 @@ def _look_at_npy(path: Path, stamp: tuple[int, int]) -> Shard:
         header=array.offset,
         tokens=len(array),
         eos_id=None,
+        text_bytes=None,
         stamp=stamp,
     )
 

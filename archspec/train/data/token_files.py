@@ -48,6 +48,7 @@ class TokenFiles(TokenStream):
             paths = [*paths, *(_index_of(shard, index_suffix) for shard in self._shards)]
         self._eos_id = _agreed_eos(self._shards) if eos_id is None else eos_id
         self.bounded = index_suffix is not None or self._eos_id is not None
+        self.bytes_per_token = _bytes_per_token(self._shards)
         layout = [f"{shard.dtype.str} {self._eos_id}" for shard in self._shards]
         self.sha256 = join_hashes([fingerprint(paths), *layout])
         self._open = functools.lru_cache(maxsize=MOST_OPEN)(self._open_shard)
@@ -108,6 +109,13 @@ class TokenFiles(TokenStream):
 
     def _open_shard(self, shard: int) -> MappedIds:
         return self._shards[shard].open()
+
+
+def _bytes_per_token(shards: Sequence[Shard]) -> float | None:
+    known = [shard.text_bytes for shard in shards if shard.text_bytes is not None]
+    if len(known) < len(shards):
+        return None
+    return sum(known) / sum(shard.tokens for shard in shards)
 
 
 def _agreed_eos(shards: Sequence[Shard]) -> int | None:

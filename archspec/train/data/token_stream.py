@@ -21,10 +21,13 @@ class TokenStream(ABC):
     Attributes:
         sha256: Hash of the data, for the record.
         bounded: Whether it is known where documents end.
+        bytes_per_token: Of the text in UTF-8 that the tokens were made of, on average over all of
+            it, ends of documents included; None where that is not known.
     """
 
     sha256: str
     bounded: bool
+    bytes_per_token: float | None
 
     @abstractmethod
     def __len__(self) -> int:
@@ -61,14 +64,16 @@ class ArrayTokens(TokenStream):
     Args:
         ids: All of them.
         eos_id: The token that ends a document.
-        sha256: Hash of what they were made of.
-        what: What that was, for messages.
+        text_bytes: Of the text that they were made of.
+        sha256: Hash of that.
+        what: What it was, for messages.
     """
 
     bounded = True
 
-    def __init__(self, ids: Ids, *, eos_id: int, sha256: str, what: str) -> None:
+    def __init__(self, ids: Ids, *, eos_id: int, text_bytes: int, sha256: str, what: str) -> None:
         self.sha256 = sha256
+        self.bytes_per_token = text_bytes / len(ids)
         self._ids = ids
         self._eos_id = eos_id
         self._what = what

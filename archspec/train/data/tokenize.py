@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from archspec.errors import RunError
+from archspec.errors import DataError, RunError
 from archspec.train.data.documents.corpus import Corpus, Piece
 from archspec.train.data.fingerprint import join_hashes
 from archspec.train.data.shard import DTYPES, notes_of
@@ -32,6 +32,7 @@ class TokenFile:
         dtype: Of an id, ``uint16`` or ``uint32``.
         tokens: How many there are, ends of documents included.
         documents: How many there are.
+        text_bytes: Of their text in UTF-8.
         eos_id: What ends each.
         vocab_size: Every id is below it.
         sha256: Of the file.
@@ -42,19 +43,30 @@ class TokenFile:
     dtype: str
     tokens: int
     documents: int
+    text_bytes: int
     eos_id: int
     vocab_size: int
     sha256: str
     tokenizer_sha256: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Encoded:
+    """Some pieces of a corpus: their ids with the ends of documents, and how far they reach."""
+
+    ids: Ids
+    documents: int
+    text_bytes: int
+    position: int
+
+
 def tokenize_in_memory(corpus: Corpus, tokenizer: Tokenizer) -> ArrayTokens:
     """Return the tokens of a small corpus. Raises DataError if a document is bad."""
-    dtype = DTYPES[tokenizer.dtype]
-    parts = [ids.astype(dtype) for ids, _, _ in _encode(corpus, tokenizer)]
+    parts = list(_encode(corpus, tokenizer))
     return ArrayTokens(
-        np.concatenate(parts),
+        np.concatenate([part.ids for part in parts]),
         eos_id=tokenizer.eos_id,
+        text_bytes=sum(part.text_bytes for part in parts),
         sha256=corpus_hash(corpus, tokenizer),
         what=corpus.what,
     )
@@ -86,20 +98,23 @@ def write_tokens(
     """
     if out.exists():
         raise RunError(f"{out}: exists already; name another file or remove it")
-    digest, tokens, documents = hashlib.sha256(), 0, 0
+    digest, tokens, documents, text_bytes = hashlib.sha256(), 0, 0, 0
     with new_file(out) as file:
-        for ids, ended, position in _encode(corpus, tokenizer):
-            content = ids.astype(DTYPES[tokenizer.dtype]).tobytes()
+        for part in _encode(corpus, tokenizer):
+            content = part.ids.tobytes()
             digest.update(content)
             file.write(content)
-            tokens, documents = tokens + len(ids), documents + ended
+            tokens += len(part.ids)
+            documents += part.documents
+            text_bytes += part.text_bytes
             if progress is not None:
-                progress(position, corpus.size)
+                progress(part.position, corpus.size)
         written = TokenFile(
             path=out,
             dtype=tokenizer.dtype,
             tokens=tokens,
             documents=documents,
+            text_bytes=text_bytes,
             eos_id=tokenizer.eos_id,
             vocab_size=tokenizer.vocab_size,
             sha256=digest.hexdigest(),
@@ -114,17 +129,25 @@ def as_notes(written: TokenFile) -> dict[str, object]:
     return {key: getattr(written, key) for key in TokenFile.__slots__ if key != "path"}
 
 
-def _encode(corpus: Corpus, tokenizer: Tokenizer) -> Iterator[tuple[Ids, int, int]]:
-    """Yield ids of many documents, how many documents ended among them, and the position."""
+def _encode(corpus: Corpus, tokenizer: Tokenizer) -> Iterator[_Encoded]:
     end = np.array([tokenizer.eos_id], dtype=DTYPES[tokenizer.dtype])
+    position = 0
     for pieces in _batches(corpus):
+        texts = [piece.text for piece in pieces]
         parts: list[Ids] = []
-        for piece, ids in zip(pieces, tokenizer.encode([p.text for p in pieces]), strict=True):
+        for piece, ids in zip(pieces, tokenizer.encode(texts), strict=True):
             parts.append(ids)
             if piece.is_last:
                 parts.append(end)
-        ended = sum(piece.is_last for piece in pieces)
-        yield np.concatenate(parts), ended, pieces[-1].position
+        position = pieces[-1].position
+        yield _Encoded(
+            ids=np.concatenate(parts).astype(end.dtype),
+            documents=sum(piece.is_last for piece in pieces),
+            text_bytes=sum(len(text.encode()) for text in texts),
+            position=position,
+        )
+    if not position:
+        raise DataError(f"{corpus.what}: has no documents; name files with some")
 
 
 def _batches(corpus: Corpus) -> Iterator[list[Piece]]:

@@ -39,6 +39,7 @@ def test_a_tokenizer_file(tmp_path, opened):
     first = theirs.decode(source.evaluation().token_ids[0].tolist())
     assert ("the cat sat on the mat\n" * 2).startswith(first)
     assert len(first) > 8  # characters in 8 tokens
+    assert source.bytes_per_target == pytest.approx(23 * 50 / (source.epoch_tokens + 1), rel=0.1)
     assert source.sha256 != opened({"text": "sample.txt"}).sha256
 
 

@@ -11,7 +11,8 @@ END = 0
 
 
 def stream(ids):
-    return ArrayTokens(np.asarray(ids, dtype=np.uint16), eos_id=END, sha256="0", what="ids")
+    ids = np.asarray(ids, dtype=np.uint16)
+    return ArrayTokens(ids, eos_id=END, text_bytes=len(ids), sha256="0", what="ids")
 
 
 def windows(ids, *, apart=None, held_out=0.0, separate=True, seq_len=4, max_tokens=10**6):

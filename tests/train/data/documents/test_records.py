@@ -40,6 +40,13 @@ def test_parquet(tmp_path, kind):
     assert documents(ParquetCorpus([path], field="text")) == TEXTS
 
 
+def test_a_table_without_rows_is_refused(opened, tmp_path):
+    table = pa.table({"text": pa.array([], pa.string())})
+    pq.write_table(table, tmp_path / "a.parquet")
+    with pytest.raises(DataError, match=r"a.parquet: has no documents; name files with some"):
+        opened({"parquet": "a.parquet"})
+
+
 def test_dataset_on_disk(tmp_path, opened):
     datasets = pytest.importorskip("datasets")
     data = datasets.Dataset.from_dict({"id": range(5), "text": TEXTS})

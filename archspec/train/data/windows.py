@@ -63,7 +63,7 @@ class Windows(DataSource):
         self._measured = tokens if apart is None else apart
         self._measured_first = self._training if apart is None else 0
         self._check_lengths(name, held_out)
-        for stream in {tokens, self._measured}:
+        for stream in dict.fromkeys((tokens, self._measured)):
             self._check_ids(stream)
         rows = (self._training - 1) // seq_len
         self.epoch_tokens = rows * seq_len

@@ -23,6 +23,7 @@ COMMANDS = [
     "search",
     "show",
     "summary",
+    "tokenize",
     "train",
 ]
 DOCUMENT_KEYS = {

@@ -24,6 +24,7 @@ from archspec.cli import (
     search,
     show,
     summary,
+    tokenize,
     train,
 )
 
@@ -41,6 +42,7 @@ COMMANDS = (
     search,
     show,
     summary,
+    tokenize,
     train,
 )
 

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from archspec.report.tables import plain_table
 from archspec.spec.data.facts import FactsSource
+from archspec.spec.data.files import FilesSource
 from archspec.spec.train import TrainSpec
 from archspec.train.events import Evaluation, Listener, Saved, Start, Step, TrainResult
 from archspec.units import format_count, format_seconds
@@ -113,9 +114,9 @@ def _meanings(result: TrainResult, train: TrainSpec) -> Iterator[tuple[str, str]
                 f"{guessed:.1%}",
             )
             yield f"{name}.nll", f"nats per fact; guessing would give {-math.log(guessed):.2f}"
-        else:
-            blind = math.log(256)
-            yield f"{name}.nll", f"nats per byte of unseen text; guessing would give {blind:.2f}"
+        elif isinstance(source, FilesSource):
+            guess = f"; guessing would give {math.log(256):.2f}" if source.unit == "byte" else ""
+            yield f"{name}.nll", f"nats per {source.unit} of unseen text{guess}"
 
 
 def speed_line(result: TrainResult) -> str:

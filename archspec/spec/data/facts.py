@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Annotated, ClassVar, Literal
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -30,14 +30,14 @@ class FactsSource(SourceConfig):
     seed: Annotated[Count, Field(description="Seed of the world, apart from the run's.")] = 0
 
     @property
-    def name(self) -> str:
-        """The prefix of this source's metrics."""
-        return self.task
-
-    @property
     def metrics(self) -> tuple[str, ...]:
         """What is measured on this source, without the prefix."""
         return ("accuracy", "nll")
+
+    @classmethod
+    def default_name(cls, values: Mapping[str, Any]) -> object:
+        """Return the task."""
+        return values.get("task")
 
     def check(self, seq_len: int) -> Iterator[Fault]:
         """Yield every rule broken, with paths inside the source."""

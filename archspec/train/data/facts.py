@@ -14,14 +14,14 @@ import math
 import numpy as np
 
 from archspec.spec.data.facts import FactsSource
-from archspec.train.data.source import DataSource, Rows
+from archspec.train.data.source import DrawnSource, Rows
 from archspec.train.data.stream import Integers, Words, below, permutation, random_words
 from archspec.train.vocabulary import FIRST_ENTITY, PAD, check_vocabulary
 
 FACT = FactsSource.TOKENS_PER_FACT
 
 
-class Facts(DataSource):
+class Facts(DrawnSource):
     """The facts of one world; they depend on its document alone, not on the model.
 
     Attributes:

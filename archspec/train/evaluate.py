@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 from archspec.blocks.module import ForwardContext
 from archspec.model.attention.visible import document_mask
 from archspec.train.data.mixture import Mixture
-from archspec.train.data.source import DataSource, Rows
+from archspec.train.data.source import LOSS, MAIN, DataSource, Rows
 
 
 def as_context(rows: Rows, device: str) -> ForwardContext:
@@ -41,17 +42,29 @@ def counted_nll(logits: Tensor, rows: Rows) -> tuple[Tensor, Tensor, Tensor]:
     return chosen, targets, F.cross_entropy(chosen, targets, reduction="none")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Score:
-    """What a source's evaluation rows gave.
+    """What the questions of one kind gave.
 
     Attributes:
-        nll: Mean negative log-likelihood of a target, in nats; of text, per byte.
-        accuracy: Share of targets that are the likeliest of the source's choices; 0 without any.
+        count: Targets.
+        nll_sum: Negative log-likelihood of all of them, in nats.
+        correct: Targets that are the likeliest of the source's choices; 0 without any.
     """
 
-    nll: float
-    accuracy: float
+    count: int = 0
+    nll_sum: float = 0.0
+    correct: int = 0
+
+    @property
+    def nll(self) -> float:
+        """Mean negative log-likelihood of a target, in nats; of text, per byte."""
+        return self.nll_sum / self.count if self.count else math.nan
+
+    @property
+    def accuracy(self) -> float:
+        """Share of targets that are the likeliest of the source's choices."""
+        return self.correct / self.count if self.count else math.nan
 
 
 @torch.no_grad()
@@ -78,19 +91,30 @@ def evaluate(
     return dict(_metrics(mixture, scores))
 
 
-def _score(model: nn.Module, source: DataSource, micro_tokens: int, device: str) -> Score:
+def _score(
+    model: nn.Module, source: DataSource, micro_tokens: int, device: str
+) -> dict[str, Score]:
+    """Return the score of each part of a source's questions."""
     rows = source.evaluation()
-    count, correct, nll = 0, 0, 0.0
+    masks = {MAIN: rows.counted, LOSS: rows.counted, **source.parts()}
+    scores = {name: Score() for name in masks}
+    start = 0
     for part in split_rows(rows, micro_tokens):
         context = as_context(part, device)
         logits, targets, losses = counted_nll(model(context.token_ids, context), part)
-        count += len(targets)
-        nll += losses.double().sum().item()
+        losses = losses.double().cpu()
+        correct = torch.zeros(len(losses), dtype=torch.bool)
         if source.choices is not None:
             first = source.choices.start
             best = logits[:, first : source.choices.stop].argmax(-1) + first
-            correct += int((best == targets).sum())
-    return Score(nll / count, correct / count)
+            correct = (best == targets).cpu()
+        for name, mask in masks.items():
+            mine = torch.from_numpy(mask[start : start + len(part)][part.counted])
+            scores[name].count += int(mine.sum())
+            scores[name].nll_sum += losses[mine].sum().item()
+            scores[name].correct += int(correct[mine].sum())
+        start += len(part)
+    return scores
 
 
 def split_rows(rows: Rows, micro_tokens: int) -> Iterator[Rows]:
@@ -100,18 +124,23 @@ def split_rows(rows: Rows, micro_tokens: int) -> Iterator[Rows]:
         yield rows.take(slice(start, start + size))
 
 
-def _metrics(mixture: Mixture, scores: dict[str, Score]) -> Iterator[tuple[str, float]]:
+def _metrics(mixture: Mixture, scores: dict[str, dict[str, Score]]) -> Iterator[tuple[str, float]]:
     weights = [
         share * source.density
         for source, share in zip(mixture.sources, mixture.shares, strict=True)
     ]
     terms = [
-        weight * scores[source.name].nll
+        weight * scores[source.name][LOSS].nll
         for source, weight in zip(mixture.sources, weights, strict=True)
     ]
     yield "loss", sum(terms) / sum(weights)
     for source in mixture.sources:
-        if source.choices is not None:
-            yield f"{source.name}.accuracy", scores[source.name].accuracy
-            yield f"{source.name}.chance", 1 / len(source.choices)
-        yield f"{source.name}.nll", scores[source.name].nll
+        parts = dict(scores[source.name])
+        del parts[LOSS]
+        for part, score in parts.items():
+            suffix = f".{part}" if part else ""
+            if source.choices is not None:
+                yield f"{source.name}.accuracy{suffix}", score.accuracy
+                if part == MAIN:
+                    yield f"{source.name}.chance", 1 / len(source.choices)
+            yield f"{source.name}.nll{suffix}", score.nll

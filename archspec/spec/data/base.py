@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import pathlib
 from abc import abstractmethod
-from collections.abc import Iterator
-from typing import Annotated, Self
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from archspec.blocks.base import Fault
 from archspec.schema import PositiveFloat, Schema
 
 
 class SourceConfig(Schema):
-    """One source of a mixture. Subclasses are final; ``train/data/KIND.py`` opens them."""
+    """One source of a mixture. Subclasses are final; ``train/data`` opens them."""
 
+    name: Annotated[
+        str,
+        Field(
+            description="Prefix of this source's metrics; by default the task, or the name of the "
+            "file without its suffix."
+        ),
+    ] = ""
     weight: Annotated[
         PositiveFloat,
         Field(description="Share of the tokens, relative to the other sources."),
@@ -23,13 +30,13 @@ class SourceConfig(Schema):
 
     @property
     @abstractmethod
-    def name(self) -> str:
-        """The prefix of this source's metrics."""
-
-    @property
-    @abstractmethod
     def metrics(self) -> tuple[str, ...]:
         """What is measured on this source, without the prefix."""
+
+    @classmethod
+    @abstractmethod
+    def default_name(cls, values: Mapping[str, Any]) -> object:
+        """Return the name of a source that gives none, from keys that nobody has checked yet."""
 
     def located(self, folder: pathlib.Path) -> Self:
         """Return the source with its paths absolute, read from ``folder``."""
@@ -38,3 +45,20 @@ class SourceConfig(Schema):
     def check(self, seq_len: int) -> Iterator[Fault]:
         """Yield every rule broken, with paths inside the source."""
         yield from ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_name(cls, value: Any) -> Any:
+        if not isinstance(value, dict) or value.get("name"):
+            return value
+        name = cls.default_name(value)
+        return {**value, "name": name} if isinstance(name, str) else value
+
+
+class TaskConfig(SourceConfig):
+    """A source that is made from its settings alone, and asks questions with one right answer."""
+
+    @classmethod
+    def default_name(cls, values: Mapping[str, Any]) -> object:
+        """Return the task."""
+        return values.get("task")

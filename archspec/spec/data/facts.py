@@ -9,7 +9,7 @@ from pydantic import Field
 
 from archspec.blocks.base import Fault
 from archspec.schema import Count, NonNegativeFloat, PositiveInt
-from archspec.spec.data.base import SourceConfig
+from archspec.spec.data.base import TaskConfig
 
 # How a fact may be worded: S is a subject (two tokens), R a relation and O its object, which stands
 # last so that it can be asked for. All are equally long, so that a row holds as many facts whatever
@@ -30,7 +30,7 @@ TRIPLE = "S R O"
 BUCKETS = ("rare", "medium", "common")  # thirds of the facts, by how often they are seen
 
 
-class FactsSource(SourceConfig):
+class FactsSource(TaskConfig):
     """A world of subjects whose relations each have one object, to be memorised."""
 
     task: Literal["facts"]
@@ -87,11 +87,6 @@ class FactsSource(SourceConfig):
         ),
     ] = "objects"
     seed: Annotated[Count, Field(description="Seed of the world, apart from the run's.")] = 0
-
-    @property
-    def name(self) -> str:
-        """The prefix of this source's metrics."""
-        return self.task
 
     @property
     def all_wordings(self) -> tuple[str, ...]:

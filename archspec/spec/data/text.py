@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pathlib
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 from pydantic import Field
 
@@ -25,14 +26,15 @@ class TextSource(SourceConfig):
     ] = 0.05
 
     @property
-    def name(self) -> str:
-        """The prefix of this source's metrics."""
-        return pathlib.PurePath(self.text).stem
-
-    @property
     def metrics(self) -> tuple[str, ...]:
         """What is measured on this source, without the prefix."""
         return ("nll",)
+
+    @classmethod
+    def default_name(cls, values: Mapping[str, Any]) -> object:
+        """Return the name of the file without its suffix."""
+        text = values.get("text")
+        return pathlib.PurePath(text).stem if isinstance(text, str) else None
 
     def located(self, folder: pathlib.Path) -> TextSource:
         """Return the source with its path absolute, read from ``folder``."""

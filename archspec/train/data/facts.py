@@ -21,14 +21,14 @@ from numpy.typing import NDArray
 
 from archspec.spec.data.facts import BUCKETS, FactsSource
 from archspec.train.data.frequency import Frequencies
-from archspec.train.data.source import LOSS, MAIN, DataSource, Mask, Rows
+from archspec.train.data.source import LOSS, MAIN, DrawnSource, Mask, Rows
 from archspec.train.data.stream import Integers, Words, below, permutation, random_words
 from archspec.train.vocabulary import FIRST_ENTITY, PAD, WORDS, check_vocabulary
 
 _SLOTS = {"S": (0, 1), "R": (2,), "O": (3,)}  # columns of the world
 
 
-class Facts(DataSource):
+class Facts(DrawnSource):
     """The facts of one world; they depend on its document alone, not on the model.
 
     Attributes:

@@ -1,6 +1,7 @@
-"""Sources mixed in stated shares; the batch of a step depends on the seed and the step alone.
+"""Sources mixed in stated shares; a row depends on the seed and its place in the run alone.
 
-There is no state to save: a resumed run asks for its next step and gets what it would have got.
+There is no state to save: a resumed run asks for its next step and gets what it would have got, and
+a rank asks for its own rows and gets what one process would have given it.
 """
 
 from __future__ import annotations
@@ -13,11 +14,8 @@ from archspec.errors import DataError
 from archspec.spec.model import ModelSpec
 from archspec.spec.train import TrainSpec
 from archspec.train.data.registry import open_source
+from archspec.train.data.shares import Owners
 from archspec.train.data.source import Rows, join
-from archspec.train.data.stream import Integers, random_words
-
-# 2^64 over the golden ratio: multiples of it spread evenly, and so does each source over the rows.
-GOLDEN = 0x9E3779B97F4A7C15
 
 
 class Mixture:
@@ -39,32 +37,34 @@ class Mixture:
                 "or raise max_seq_len"
             )
         self.sources = tuple(open_source(source, train, spec) for source in train.data)
-        weights = np.array([source.weight for source in train.data])
-        self.shares: tuple[float, ...] = tuple((weights / weights.sum()).tolist())
+        self._owners = Owners([source.weight for source in train.data], seed=train.seed)
+        self.shares: tuple[float, ...] = self._owners.shares
         self._rows = train.batch_tokens // train.seq_len
         self._seed = train.seed
 
-    def batch(self, step: int) -> Rows:
-        """Return the rows of one optimizer step, counted from 0."""
-        owners = self._owners(step)
+    def batch(self, step: int, rows: slice | None = None) -> Rows:
+        """Return the rows of one optimizer step.
+
+        Args:
+            step: Counted from 0.
+            rows: Which of them, without a stride; the others are not read. Default all.
+        """
+        start, stop, stride = (rows or slice(None)).indices(self._rows)
+        assert stride == 1, f"rows are taken without a stride, not of {stride}"
+        assert start < stop, f"no rows from {start} to {stop} of {self._rows}"
+        first = step * self._rows
+        owners = self._owners.of(first + start, first + stop)
         parts, places = [], []
         for index, source in enumerate(self.sources):
             mine = np.flatnonzero(owners == index)
             if len(mine):
-                count = len(mine) * source.words_per_row
-                words = random_words(self._seed, f"data/{source.name}", step, count)
-                parts.append(source.rows(words.reshape(len(mine), source.words_per_row)))
+                before = self._owners.count(index, first + start)
+                parts.append(source.training_rows(before, len(mine), seed=self._seed))
                 places.append(mine)
+        if len(parts) == 1:
+            return parts[0]
         return join(parts).take(np.argsort(np.concatenate(places)))
 
     def hashes(self) -> Mapping[str, str]:
         """Return the sha256 of each source's data by name."""
         return {source.name: source.sha256 for source in self.sources}
-
-    def _owners(self, step: int) -> Integers:
-        """Say which source each row of a step comes from, [rows]."""
-        row = np.arange(step * self._rows, (step + 1) * self._rows, dtype=np.uint64)
-        offset = random_words(self._seed, "data/owners", 0, 1)
-        spread = (row * np.uint64(GOLDEN) + offset) / 2.0**64  # [rows] in [0, 1], wraps around
-        bounds = np.cumsum(self.shares)[:-1]
-        return np.searchsorted(bounds, spread, side="right").astype(np.int64)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from archspec.train.data.stream import Integers, Words
+from archspec.train.data.stream import Integers, Words, words_from
 
 Mask = NDArray[np.bool_]
 
@@ -56,23 +56,24 @@ def join(parts: list[Rows]) -> Rows:
 class DataSource(ABC):
     """One source of a mixture.
 
+    Its training rows are an endless sequence that depends on the seed alone, so that whoever asks
+    for a part of it gets that part, whatever was asked before.
+
     Attributes:
         name: The prefix of its metrics.
-        words_per_row: Random words that one training row is made from.
         density: Share of a training row's positions whose target counts.
         choices: The tokens that an answer is chosen from, if there is a right answer.
         sha256: Hash of the data, for the record.
     """
 
     name: str
-    words_per_row: int
     density: float
     choices: range | None
     sha256: str
 
     @abstractmethod
-    def rows(self, words: Words) -> Rows:
-        """Make training rows out of random words, [rows, words_per_row]."""
+    def training_rows(self, first: int, count: int, *, seed: int) -> Rows:
+        """Return ``count`` rows of the endless sequence of a seed, from ``first`` on."""
 
     @abstractmethod
     def evaluation(self) -> Rows:
@@ -86,3 +87,23 @@ class DataSource(ABC):
         What is missing is over all that is counted.
         """
         return {}
+
+
+class DrawnSource(DataSource):
+    """A source whose training rows are drawn at random.
+
+    Attributes:
+        words_per_row: Random words that one training row is made from.
+    """
+
+    words_per_row: int
+
+    def training_rows(self, first: int, count: int, *, seed: int) -> Rows:
+        """Make rows out of the random words that belong to them."""
+        each = self.words_per_row
+        words = words_from(seed, f"data/{self.name}", first * each, count * each)
+        return self.rows(words.reshape(count, each))
+
+    @abstractmethod
+    def rows(self, words: Words) -> Rows:
+        """Make training rows out of random words, [rows, words_per_row]."""

@@ -13,12 +13,27 @@ from numpy.typing import NDArray
 Words = NDArray[np.uint64]
 Integers = NDArray[np.int64]
 
+WORDS_PER_BLOCK = 4  # that Philox makes of one counter
+
 
 def random_words(seed: int, name: str, counter: int, count: int) -> Words:
     """Return ``count`` independent 64-bit words of one counter value."""
-    key = int.from_bytes(hashlib.sha256(f"{seed}/{name}".encode()).digest()[:16], "little")
     # The counter fills the upper half of Philox's 256 bits, so no two values share a word.
-    return np.random.Philox(key=key, counter=counter << 128).random_raw(count)
+    return np.random.Philox(key=_key(seed, name), counter=counter << 128).random_raw(count)
+
+
+def words_from(seed: int, name: str, first: int, count: int) -> Words:
+    """Return ``count`` words of one endless sequence, from word ``first`` on.
+
+    The sequence is that of :func:`random_words` with counter 0.
+    """
+    block, before = divmod(first, WORDS_PER_BLOCK)
+    philox = np.random.Philox(key=_key(seed, name), counter=block)
+    return philox.random_raw(before + count)[before:]
+
+
+def _key(seed: int, name: str) -> int:
+    return int.from_bytes(hashlib.sha256(f"{seed}/{name}".encode()).digest()[:16], "little")
 
 
 def below(words: Words, bound: int) -> Integers:

@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 
 from archspec.errors import DataError
 from archspec.spec.data.text import PYDOC, TextSource
-from archspec.train.data.source import DataSource, Rows
+from archspec.train.data.source import DrawnSource, Rows
 from archspec.train.data.stream import Integers, Words, below
 from archspec.train.vocabulary import check_vocabulary
 
 
-class Text(DataSource):
+class Text(DrawnSource):
     """Windows of a text; its end is held out.
 
     Raises:

@@ -3,8 +3,10 @@ import pytest
 
 from archspec.errors import DataError
 from archspec.spec.data.facts import FactsSource
+from archspec.spec.data.registry import KEYS, TASKS
 from archspec.spec.data.text import TextSource
 from archspec.train.data.mixture import Mixture
+from archspec.train.data.registry import OPENERS
 
 FACTS = FactsSource(task="facts", num_facts=48, num_objects=16, num_relations=4)
 
@@ -28,6 +30,18 @@ def test_a_batch_depends_on_seed_and_step_alone(spec, settings):
     assert all(map(same, forwards, backwards))
     assert not same(forwards[0], forwards[1])
     assert not same(forwards[0], Mixture(settings(seed=1), spec).batch(0))
+
+
+def test_a_part_of_a_batch_is_that_part(spec, settings):
+    mixture = Mixture(settings(), spec)
+    for step in range(5):
+        whole = mixture.batch(step)
+        for part in (slice(0, 3), slice(3, 8), slice(7, 8), slice(2, None)):
+            assert same(mixture.batch(step, part), whole.take(part))
+
+
+def test_every_kind_of_source_can_be_opened():
+    assert OPENERS.keys() == {*KEYS.values(), *TASKS.values()}
 
 
 def test_the_model_changes_nothing(spec, settings):

@@ -1,6 +1,6 @@
 import numpy as np
 
-from archspec.train.data.stream import below, permutation, random_words
+from archspec.train.data.stream import below, permutation, random_words, words_from
 
 # Written down once: a change here changes every run that anybody has started.
 FROZEN = [16820372479749216137, 4665137256404803269, 14047861003664178710]
@@ -33,3 +33,10 @@ def test_numbers_below_a_bound_are_uniform():
 
 def test_a_permutation_holds_every_number_once():
     assert sorted(permutation(3, "a", 100)) == list(range(100))
+
+
+def test_a_sequence_can_be_read_from_anywhere():
+    whole = words_from(0, "a", 0, 40)
+    assert (whole == random_words(0, "a", 0, 40)).all()
+    for first in range(20):
+        assert (words_from(0, "a", first, 9) == whole[first : first + 9]).all()

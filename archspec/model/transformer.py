@@ -53,24 +53,36 @@ class Transformer(Part):
         head = {} if self.head is None else {"head.weight": start}
         return {"embedding.weight": start, **head}
 
-    def forward(self, token_ids: Tensor, context: ForwardContext | None = None) -> Tensor:
+    def forward(
+        self,
+        token_ids: Tensor,
+        context: ForwardContext | None = None,
+        *,
+        counted: Tensor | None = None,
+    ) -> Tensor:
         """Predict the next token at every position.
 
         Args:
             token_ids: [batch, seq].
             context: Positions, document mask, recorders; by default a plain causal pass.
+            counted: [batch, seq] bool, where predictions are wanted; None for everywhere.
 
         Returns:
-            Logits, [batch, seq, vocab_size].
+            Logits, [batch, seq, vocab_size], or [counted, vocab_size].
 
         Raises:
             ArchspecError: The context's cache has no room, or cannot be used as asked.
         """
         x = self._stream(token_ids, context)
-        return self.vocabulary.logits(x, self._head_weight)
+        return self.vocabulary.logits(x if counted is None else x[counted], self._head_weight)
 
     def nll(
-        self, token_ids: Tensor, targets: Tensor, context: ForwardContext | None = None
+        self,
+        token_ids: Tensor,
+        targets: Tensor,
+        context: ForwardContext | None = None,
+        *,
+        counted: Tensor | None = None,
     ) -> Tensor:
         """Return each target's negative log-likelihood in nats.
 
@@ -80,15 +92,18 @@ class Transformer(Part):
             token_ids: [batch, seq].
             targets: [batch, seq], the token after each.
             context: As for ``forward``.
+            counted: [batch, seq] bool, which targets are wanted; None for all.
 
         Returns:
-            [batch, seq], at least in fp32.
+            [batch, seq] or [counted], at least in fp32.
 
         Raises:
             ArchspecError: As ``forward`` does.
         """
-        x = self._stream(token_ids, context).flatten(0, 1)
-        nll = self.vocabulary.nll(x, self._head_weight, targets.flatten())
+        x = self._stream(token_ids, context)
+        if counted is not None:
+            return self.vocabulary.nll(x[counted], self._head_weight, targets[counted])
+        nll = self.vocabulary.nll(x.flatten(0, 1), self._head_weight, targets.flatten())
         return nll.view(targets.shape).clone()  # FSDP hooks into what is returned: no view
 
     @property

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Callable
+import operator
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from archspec.train.tally import Tally
@@ -58,3 +60,26 @@ def score_of(
         count=tally.count,
         documents=tally.documents,
     )
+
+
+def with_derived(
+    scores: Iterable[Score], bytes_per_target: Mapping[str, float | None]
+) -> list[Score]:
+    """Add, after each source's ``nll``, its perplexity and, of text, bits per byte.
+
+    Args:
+        scores: Metrics of some sources.
+        bytes_per_target: Of every source by name; None where targets are no text.
+    """
+    derived = []
+    for score in scores:
+        derived.append(score)
+        source, _, metric = score.name.rpartition(".")
+        if metric != "nll":
+            continue
+        derived.append(score.mapped(f"{source}.perplexity", math.exp))
+        size = bytes_per_target[source]
+        if size is not None:
+            scale = functools.partial(operator.mul, 1 / (math.log(2) * size))
+            derived.append(score.mapped(f"{source}.bits_per_byte", scale))
+    return derived

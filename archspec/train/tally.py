@@ -70,7 +70,7 @@ class Tally:
         sums' errors.
         """
         documents = self.documents
-        if documents < 2:  # noqa: PLR2004 (no spread in one document)
+        if documents < 2:
             return math.nan
         return documents / (documents - 1) * self._squares / self.count**2
 
@@ -82,7 +82,7 @@ class Tally:
 
     def interval(self) -> tuple[float, float]:
         """Return Student's interval of the mean, with a degree of freedom less than documents."""
-        if self.documents < 2:  # noqa: PLR2004 (as above)
+        if self.documents < 2:
             return math.nan, math.nan
         half = float(stdtrit(self.documents - 1, _QUANTILE)) * math.sqrt(self.variance)
         return self.mean - half, self.mean + half

@@ -68,6 +68,16 @@ class TaskConfig(SourceConfig):
         """What is measured on this source, without the prefix."""
         return ("accuracy", "nll")
 
+    @property
+    @abstractmethod
+    def num_choices(self) -> int:
+        """Answers to choose from; chance is one in so many."""
+
+    @property
+    @abstractmethod
+    def asked(self) -> str:
+        """What is asked for, in words that follow a number."""
+
 
 def check_length(size: int, seq_len: int, parts: str) -> Iterator[Fault]:
     """Yield a fault if a document does not fit a sequence; ``parts`` says what it is made of."""

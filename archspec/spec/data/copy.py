@@ -29,6 +29,16 @@ class CopySource(TaskConfig):
         """Tokens of a document."""
         return 2 * self.num_copied + self.noise + 1
 
+    @property
+    def num_choices(self) -> int:
+        """See :class:`TaskConfig`."""
+        return self.num_symbols
+
+    @property
+    def asked(self) -> str:
+        """See :class:`TaskConfig`."""
+        return "the symbols shown before"
+
     def check(self, seq_len: int) -> Iterator[Fault]:
         """Yield every rule broken, with paths inside the source."""
         parts = f"num_copied={self.num_copied} twice, a mark and noise={self.noise}"

@@ -25,6 +25,16 @@ class MemorizationSource(TaskConfig):
     ] = 256
     seed: Annotated[Count, Field(description="Seed of the world, apart from the run's.")] = 0
 
+    @property
+    def num_choices(self) -> int:
+        """See :class:`TaskConfig`."""
+        return self.num_values
+
+    @property
+    def asked(self) -> str:
+        """See :class:`TaskConfig`."""
+        return f"{self.num_keys:,} pairs"
+
     def check(self, seq_len: int) -> Iterator[Fault]:
         """Yield every rule broken, with paths inside the source."""
         yield from check_length(self.SIZE, seq_len, "key and value")

@@ -42,6 +42,16 @@ class RecallSource(TaskConfig):
         """Tokens of a document."""
         return 2 * (self.num_pairs + self.num_asked) + self.noise
 
+    @property
+    def num_choices(self) -> int:
+        """See :class:`TaskConfig`."""
+        return self.num_values
+
+    @property
+    def asked(self) -> str:
+        """See :class:`TaskConfig`."""
+        return "the values shown before"
+
     def check(self, seq_len: int) -> Iterator[Fault]:
         """Yield every rule broken, with paths inside the source."""
         yield from check_length(

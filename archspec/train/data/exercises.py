@@ -26,6 +26,8 @@ class Exercises(DrawnSource):
         max_asked: Most answers that are measured, at least a document of them.
     """
 
+    choices: range
+
     def __init__(
         self,
         *,

@@ -19,6 +19,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from archspec.errors import DataError
 from archspec.spec.data.facts import BUCKETS, FactsSource
 from archspec.train.data.frequency import Frequencies
 from archspec.train.data.layout import lay_marks, lay_rows
@@ -40,10 +41,13 @@ class Facts(DrawnSource):
         DataError: The model has too few tokens.
     """
 
+    choices: range
+
     def __init__(
         self, source: FactsSource, *, vocab_size: int, seq_len: int, max_asked: int
     ) -> None:
         _check_tokens(source, vocab_size)
+        _check_asked(source, max_asked)
         self.name = source.name
         self.world = _draw_world(source)
         self.frequencies = Frequencies(
@@ -59,8 +63,7 @@ class Facts(DrawnSource):
         counted = 1 if source.counted == "objects" else source.tokens_per_fact - 1
         self.density = self.facts_per_row * counted / seq_len
         self._seq_len = seq_len
-        order = permutation(source.seed, "facts/asked", source.num_facts)
-        self._asked = order[:max_asked]
+        self._asked = self._order()[:max_asked]
 
     def rows(self, words: Words) -> Rows:
         """Fill rows with facts, drawn with repetition as often as their frequencies say."""
@@ -96,6 +99,18 @@ class Facts(DrawnSource):
     def _lay(self, facts: Integers, *, alone: bool) -> Rows:
         counted = self._counted(np.ones(len(facts), dtype=np.bool_))
         return lay_rows(facts, counted, seq_len=self._seq_len, alone=alone)
+
+    def _order(self) -> Integers:
+        """Return all facts in the order in which they are asked: random, but by turns of buckets."""
+        order = permutation(self._source.seed, "facts/asked", self._source.num_facts)
+        if not self._source.skew:
+            return order
+        bucket = self.frequencies.bucket(len(BUCKETS))[order]
+        place = np.empty_like(order)  # of each fact among those of its bucket
+        for index in range(len(BUCKETS)):
+            mine = bucket == index
+            place[mine] = np.arange(mine.sum())
+        return order[np.lexsort((bucket, place))]
 
     def _questions(self) -> tuple[Integers, Integers]:
         """Return fact and wording of every question, each [questions]."""
@@ -168,6 +183,14 @@ def _check_tokens(source: FactsSource, vocab_size: int) -> None:
         what=f"num_objects={source.num_objects}, num_relations={source.num_relations} and {names} "
         f"to name the subjects of num_facts={source.num_facts}",
     )
+
+
+def _check_asked(source: FactsSource, max_asked: int) -> None:
+    if source.skew and max_asked < len(BUCKETS):
+        raise DataError(
+            f"with skew, evaluation.facts >= {len(BUCKETS)} must hold, a fact for each of "
+            f"{', '.join(BUCKETS)}, but evaluation.facts={max_asked}; raise it"
+        )
 
 
 def _draw_world(source: FactsSource) -> Integers:

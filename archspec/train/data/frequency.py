@@ -51,4 +51,5 @@ def _ends(weights: NDArray[np.float64]) -> Words:
     whole = 2**_BITS - len(weights)
     ends = np.floor(np.cumsum(weights) / weights.sum() * whole).astype(np.uint64)
     ends[-1] = whole
-    return ends + np.arange(1, len(weights) + 1, dtype=np.uint64)
+    ends += np.arange(1, len(weights) + 1, dtype=np.uint64)
+    return ends

@@ -30,6 +30,8 @@ class Memorization(DrawnSource):
         DataError: The model has too few tokens.
     """
 
+    choices: range
+
     def __init__(
         self, source: MemorizationSource, *, vocab_size: int, seq_len: int, max_asked: int
     ) -> None:

@@ -25,6 +25,7 @@ class Text(DrawnSource):
     words_per_row = 1
     density = 1.0
     choices = None
+    bytes_per_target = 1.0
 
     def __init__(
         self, source: TextSource, *, vocab_size: int, seq_len: int, max_tokens: int

@@ -1,0 +1,61 @@
+"""What a metric means, in words."""
+
+from __future__ import annotations
+
+import math
+
+from archspec.spec.data.base import SourceConfig, TaskConfig
+from archspec.spec.data.text import TextSource
+
+_PARTS = {
+    "": "",
+    "held_out": ", in wordings never trained on",
+    "rare": ", the third that is seen least",
+    "medium": ", the third in between",
+    "common": ", the third that is seen most",
+}
+_LOSS = "nats per target over all sources, mixed as in training"
+
+
+def meaning(name: str, value: float, source: SourceConfig | None) -> str:
+    """Say what a metric means.
+
+    Args:
+        name: The whole of it, such as ``facts.accuracy.rare``.
+        value: What was measured.
+        source: The one it is of; None for ``loss``.
+    """
+    if source is None:
+        return _LOSS
+    kind, _, part = name.removeprefix(f"{source.name}.").partition(".")
+    if isinstance(source, TaskConfig):
+        return _of_task(kind, part, value, source)
+    return _of_text(kind, isinstance(source, TextSource))
+
+
+def source_of(name: str, sources: list[SourceConfig]) -> SourceConfig | None:
+    """Return the source that a metric is of. The longest name wins, since names may hold dots."""
+    fitting = [source for source in sources if name.startswith(f"{source.name}.")]
+    return max(fitting, key=lambda source: len(source.name), default=None)
+
+
+def _of_task(kind: str, part: str, value: float, source: TaskConfig) -> str:
+    guessed = f"guessing would give {1 / source.num_choices:.1%}"
+    if kind == "accuracy":
+        return f"recalls {value:.1%} of {source.asked}{_PARTS[part]}; {guessed}"
+    if kind == "nll":
+        blind = math.log(source.num_choices)
+        return f"nats per answer{_PARTS[part]}; guessing would give {blind:.2f}"
+    if kind == "perplexity":
+        return f"answers it is as unsure between; guessing would give {source.num_choices}"
+    return f"accuracy of guessing among {source.num_choices} answers"
+
+
+def _of_text(kind: str, in_bytes: bool) -> str:
+    unit = "byte of unseen text" if in_bytes else "target held out"
+    if kind == "nll":
+        blind = f"; guessing would give {math.log(256):.2f}" if in_bytes else ""
+        return f"nats per {unit}{blind}"
+    if kind == "perplexity":
+        return f"choices it is as unsure between, per {unit}"
+    return "bits per byte of unseen text; 8 would be guessing"

@@ -57,7 +57,6 @@ class Transformer(Part):
         self,
         token_ids: Tensor,
         context: ForwardContext | None = None,
-        *,
         counted: Tensor | None = None,
     ) -> Tensor:
         """Predict the next token at every position.
@@ -65,23 +64,24 @@ class Transformer(Part):
         Args:
             token_ids: [batch, seq].
             context: Positions, document mask, recorders; by default a plain causal pass.
-            counted: [batch, seq] bool, where predictions are wanted; None for everywhere.
+            counted: [batch, seq] bool on the CPU, the positions that have logits; None for all.
 
         Returns:
-            Logits, [batch, seq, vocab_size], or [counted, vocab_size].
+            Logits, [batch, seq, vocab_size], or with ``counted`` [counted, vocab_size].
 
         Raises:
             ArchspecError: The context's cache has no room, or cannot be used as asked.
         """
         x = self._stream(token_ids, context)
-        return self.vocabulary.logits(x if counted is None else x[counted], self._head_weight)
+        if counted is not None:
+            x = x.flatten(0, 1).index_select(0, _places(counted, x.device))
+        return self.vocabulary.logits(x, self._head_weight)
 
     def nll(
         self,
         token_ids: Tensor,
         targets: Tensor,
         context: ForwardContext | None = None,
-        *,
         counted: Tensor | None = None,
     ) -> Tensor:
         """Return each target's negative log-likelihood in nats.
@@ -92,19 +92,24 @@ class Transformer(Part):
             token_ids: [batch, seq].
             targets: [batch, seq], the token after each.
             context: As for ``forward``.
-            counted: [batch, seq] bool, which targets are wanted; None for all.
+            counted: [batch, seq] bool, the positions whose target counts; no others have logits.
+                On the CPU, whatever the model is on: to find them there would wait for the device.
 
         Returns:
-            [batch, seq] or [counted], at least in fp32.
+            [batch, seq], or with ``counted`` [counted] in their order; at least in fp32.
 
         Raises:
             ArchspecError: As ``forward`` does.
         """
-        x = self._stream(token_ids, context)
-        if counted is not None:
-            return self.vocabulary.nll(x[counted], self._head_weight, targets[counted])
-        nll = self.vocabulary.nll(x.flatten(0, 1), self._head_weight, targets.flatten())
-        return nll.view(targets.shape).clone()  # FSDP hooks into what is returned: no view
+        x = self._stream(token_ids, context).flatten(0, 1)
+        flat = targets.flatten()
+        if counted is not None and not counted.all():
+            places = _places(counted, x.device)
+            x, flat = x.index_select(0, places), flat.index_select(0, places)
+        nll = self.vocabulary.nll(x, self._head_weight, flat)
+        if counted is None:
+            nll = nll.view(targets.shape)
+        return nll.clone()  # FSDP hooks into what is returned: no view
 
     @property
     def _head_weight(self) -> Tensor:
@@ -128,6 +133,11 @@ class Transformer(Part):
             x = layer(x, context, cache)
         normed: Tensor = self.norm(x)
         return normed
+
+
+def _places(counted: Tensor, device: torch.device) -> Tensor:
+    """Return where a mask on the CPU is true, [counted], on a device."""
+    return counted.flatten().nonzero()[:, 0].to(device, non_blocking=True)
 
 
 def _continued(context: ForwardContext, cache: KVCache, token_ids: Tensor) -> ForwardContext:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -21,10 +19,12 @@ from archspec.train.data.mixture import Mixture
 from archspec.train.data.source import LOSS, MAIN, DataSource, Mask, Rows
 from archspec.train.data.stream import Integers
 from archspec.train.score import Score, score_of
+from archspec.train.share import DataShare
 from archspec.train.tally import Tally, sum_interval
 from archspec.train.world import World
 
 NLL, ACCURACY = "nll", "accuracy"
+ALONE = DataShare()
 _Key = tuple[str, str, str]  # source, part, what is measured
 
 
@@ -36,59 +36,6 @@ def as_context(rows: Rows, device: str | torch.device) -> ForwardContext:
     return ForwardContext(token_ids=torch.from_numpy(rows.token_ids).to(device), document_mask=mask)
 
 
-def counted_nll(logits: Tensor, rows: Rows) -> tuple[Tensor, Tensor, Tensor]:
-    """Pick the positions that count.
-
-    Args:
-        logits: [rows, seq_len, vocab_size].
-        rows: The rows they answer.
-
-    Returns:
-        The logits there, [counted, vocab_size]; the targets, [counted]; and the negative
-        log-likelihood of each target in nats, [counted].
-    """
-    counted = torch.from_numpy(rows.counted).to(logits.device)
-    targets = torch.from_numpy(rows.targets).to(logits.device)[counted]
-    chosen = logits if rows.counted.all() else logits[counted]
-    chosen = chosen.reshape(-1, logits.shape[-1]).float()
-    return chosen, targets, F.cross_entropy(chosen, targets, reduction="none")
-
-
-def split_rows(rows: Rows, micro_tokens: int) -> Iterator[Rows]:
-    """Cut rows into parts of at most ``micro_tokens`` tokens, at least one row each."""
-    size = max(1, micro_tokens // rows.token_ids.shape[1])
-    for start in range(0, len(rows), size):
-        yield rows.take(slice(start, start + size))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ranks:
-    """How ranks share the rows of an evaluation.
-
-    Attributes:
-        world: All of them.
-        copies: How many, beside each other, run the same rows: those of tensor parallelism.
-    """
-
-    world: World
-    copies: int = 1
-
-    def share(self, count: int) -> tuple[Integers, Mask]:
-        """Return the numbers of this rank's rows, and which of them count.
-
-        All ranks get as many, since under a plan they work together in every forward pass.
-        """
-        ranks = self.world.size // self.copies
-        mine = np.arange(self.world.rank // self.copies, math.ceil(count / ranks) * ranks, ranks)
-        return np.minimum(mine, count - 1), mine < count
-
-    def sum(self, tallies: Mapping[_Key, Tally]) -> dict[_Key, Tally]:
-        """Add up the tallies of all ranks."""
-        moments = torch.from_numpy(np.stack([tally.moments for tally in tallies.values()]))
-        total = (self.world.sum(moments) / self.copies).numpy()
-        return {key: Tally(each) for key, each in zip(tallies, total, strict=True)}
-
-
 @torch.no_grad()
 def measure(
     model: Transformer,
@@ -96,7 +43,8 @@ def measure(
     *,
     micro_tokens: int,
     device: str | torch.device,
-    ranks: Ranks | None = None,
+    world: World | None = None,
+    share: DataShare = ALONE,
 ) -> tuple[Score, ...]:
     """Measure a model on the fixed rows of every source.
 
@@ -106,18 +54,21 @@ def measure(
     Args:
         model: Left in the mode it came in.
         mixture: The data.
-        micro_tokens: Tokens of one forward pass.
+        micro_tokens: Tokens of one forward pass, over all ranks.
         device: Where the model is.
-        ranks: The ranks that share the work, each of which calls this; by default there is one.
+        world: The ranks that share the work, each of which calls this; by default there is one.
+        share: What this rank does of it.
     """
-    ranks = ranks or Ranks(world=World(rank=0, size=1, device=torch.device(device)))
+    device = torch.device(device)
     training = model.training
     model.eval()
     tallies: dict[_Key, Tally] = {}
     for source in mixture.sources:
-        tallies |= _tally(model, source, micro_tokens, ranks)
+        tallies |= _tally(model, source, micro_tokens, device, share)
     model.train(training)
-    return tuple(_scores(mixture, ranks.sum(tallies)))
+    if world is not None:
+        tallies = _sum(tallies, world, share)
+    return tuple(_scores(mixture, tallies))
 
 
 def evaluate(
@@ -126,33 +77,58 @@ def evaluate(
     *,
     micro_tokens: int,
     device: str | torch.device,
-    ranks: Ranks | None = None,
+    world: World | None = None,
+    share: DataShare = ALONE,
 ) -> dict[str, float]:
     """Measure a model as :func:`measure` does, for a log: names and values alone."""
-    scores = measure(model, mixture, micro_tokens=micro_tokens, device=device, ranks=ranks)
+    scores = measure(
+        model, mixture, micro_tokens=micro_tokens, device=device, world=world, share=share
+    )
     return {score.name: score.value for score in scores}
 
 
 def _tally(
-    model: Transformer, source: DataSource, micro_tokens: int, ranks: Ranks
+    model: Transformer,
+    source: DataSource,
+    micro_tokens: int,
+    device: torch.device,
+    share: DataShare,
 ) -> dict[_Key, Tally]:
     """Sum up this rank's answers to one source, by part and by what is measured."""
     rows = source.evaluation()
     parts = {MAIN: rows.counted, LOSS: rows.counted, **source.parts()}
     kinds = (NLL,) if source.choices is None else (ACCURACY, NLL)
     tallies = {(source.name, part, kind): Tally.empty() for part in parts for kind in kinds}
-    numbers, counts = ranks.share(len(rows))
-    size = max(1, micro_tokens // rows.token_ids.shape[1])
+    numbers, counts = _own_rows(len(rows), share)
+    size = max(1, micro_tokens // rows.token_ids.shape[1] // share.parts)
+    first = np.arange(len(rows))[:, None] * (rows.documents.max() + 1)
+    documents = first + rows.documents  # [rows, seq_len], a number for each document
     for start in range(0, len(numbers), size):
         chosen = numbers[start : start + size]
         asked = rows.counted[chosen] & counts[start : start + size, None]
         taken = dataclasses.replace(rows.take(chosen), counted=asked)
-        documents = (chosen[:, None] * rows.token_ids.shape[1] + taken.documents)[asked]
-        for kind, values in _answers(model, taken, source.choices, ranks.world.device).items():
+        asked_in = documents[chosen][asked]
+        for kind, values in _answers(model, taken, source.choices, device).items():
             for part, mask in parts.items():
                 mine = mask[chosen][asked]
-                tallies[source.name, part, kind] += Tally.of(values[mine], documents[mine])
+                tallies[source.name, part, kind] += Tally.of(values[mine], asked_in[mine])
     return tallies
+
+
+def _own_rows(count: int, share: DataShare) -> tuple[Integers, Mask]:
+    """Return the numbers of this rank's rows, and which of them count.
+
+    All ranks get as many, since under a plan they work together in every forward pass.
+    """
+    numbers = np.arange(share.index, -(-count // share.parts) * share.parts, share.parts)
+    return np.minimum(numbers, count - 1), numbers < count
+
+
+def _sum(tallies: Mapping[_Key, Tally], world: World, share: DataShare) -> dict[_Key, Tally]:
+    """Add up the tallies of all ranks, those of one tp group being the same."""
+    moments = torch.from_numpy(np.stack([tally.moments for tally in tallies.values()]))
+    total = (world.sum(moments) / share.tp).numpy()
+    return {key: Tally(each) for key, each in zip(tallies, total, strict=True)}
 
 
 def _answers(
@@ -160,11 +136,12 @@ def _answers(
 ) -> dict[str, NDArray[np.float64]]:
     """Return what every counted target gives, each [counted] in the order of rows."""
     context = as_context(rows, device)
-    counted, targets = (torch.from_numpy(each).to(device) for each in (rows.counted, rows.targets))
+    counted = torch.from_numpy(rows.counted)
     if choices is None:
-        return {NLL: _plain(model.nll(context.token_ids, targets, context, counted=counted))}
-    logits = widen(model(context.token_ids, context, counted=counted))  # [counted, vocab_size]
-    wanted = targets[counted]
+        targets = torch.from_numpy(rows.targets).to(device)
+        return {NLL: _plain(model.nll(context.token_ids, targets, context, counted))}
+    logits = widen(model(context.token_ids, context, counted))  # [counted, vocab_size]
+    wanted = torch.from_numpy(rows.targets[rows.counted]).to(device)
     best = logits[:, choices.start : choices.stop].argmax(-1) + choices.start
     return {
         NLL: _plain(F.cross_entropy(logits, wanted, reduction="none")),

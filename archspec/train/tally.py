@@ -50,12 +50,12 @@ class Tally:
     @property
     def documents(self) -> int:
         """Documents with an answer."""
-        return round(self.moments[0])
+        return round(float(self.moments[0]))
 
     @property
     def count(self) -> int:
         """Answers."""
-        return round(self.moments[1])
+        return round(float(self.moments[1]))
 
     @property
     def mean(self) -> float:

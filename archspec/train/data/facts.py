@@ -101,7 +101,7 @@ class Facts(DrawnSource):
         return lay_rows(facts, counted, seq_len=self._seq_len, alone=alone)
 
     def _order(self) -> Integers:
-        """Return all facts in the order in which they are asked: random, but by turns of buckets."""
+        """Return all facts in the order of asking: random, but from each bucket in turn."""
         order = permutation(self._source.seed, "facts/asked", self._source.num_facts)
         if not self._source.skew:
             return order

@@ -7,12 +7,13 @@ import math
 from archspec.spec.data.base import SourceConfig, TaskConfig
 from archspec.spec.data.text import TextSource
 
+# Of a part of the questions: what stands before and after the words for all of them.
 _PARTS = {
-    "": "",
-    "held_out": ", in wordings never trained on",
-    "rare": ", the third that is seen least",
-    "medium": ", the third in between",
-    "common": ", the third that is seen most",
+    "": ("", ""),
+    "held_out": ("", ", in wordings never trained on"),
+    "rare": ("the third seen least of ", ""),
+    "medium": ("the middle third, by how often seen, of ", ""),
+    "common": ("the third seen most of ", ""),
 }
 _LOSS = "nats per target over all sources, mixed as in training"
 
@@ -40,12 +41,14 @@ def source_of(name: str, sources: list[SourceConfig]) -> SourceConfig | None:
 
 
 def _of_task(kind: str, part: str, value: float, source: TaskConfig) -> str:
+    before, after = _PARTS[part]
     guessed = f"guessing would give {1 / source.num_choices:.1%}"
     if kind == "accuracy":
-        return f"recalls {value:.1%} of {source.asked}{_PARTS[part]}; {guessed}"
+        return f"recalls {value:.1%} of {before}{source.asked}{after}; {guessed}"
     if kind == "nll":
         blind = math.log(source.num_choices)
-        return f"nats per answer{_PARTS[part]}; guessing would give {blind:.2f}"
+        about = f" on {before}{source.asked}" if before else after
+        return f"nats per answer{about}; guessing would give {blind:.2f}"
     if kind == "perplexity":
         return f"answers it is as unsure between; guessing would give {source.num_choices}"
     return f"accuracy of guessing among {source.num_choices} answers"

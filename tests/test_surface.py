@@ -24,6 +24,7 @@ COMMANDS = [
     "search",
     "show",
     "summary",
+    "tokenize",
     "train",
 ]
 DOCUMENT_KEYS = {

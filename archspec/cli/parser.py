@@ -25,6 +25,7 @@ from archspec.cli import (
     search,
     show,
     summary,
+    tokenize,
     train,
 )
 
@@ -43,6 +44,7 @@ COMMANDS = (
     search,
     show,
     summary,
+    tokenize,
     train,
 )
 

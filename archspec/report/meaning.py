@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from archspec.spec.data.base import SourceConfig, TaskConfig
-from archspec.spec.data.text import TextSource
+from archspec.spec.data.files import FilesSource
 
 # Of a part of the questions: what stands before and after the words for all of them.
 _PARTS = {
@@ -31,7 +31,8 @@ def meaning(name: str, value: float, source: SourceConfig | None) -> str:
     kind, _, part = name.removeprefix(f"{source.name}.").partition(".")
     if isinstance(source, TaskConfig):
         return _of_task(kind, part, value, source)
-    return _of_text(kind, isinstance(source, TextSource))
+    assert isinstance(source, FilesSource), f"{source.name} is neither a task nor files"
+    return _of_text(kind, source.unit)
 
 
 def source_of(name: str, sources: list[SourceConfig]) -> SourceConfig | None:
@@ -54,11 +55,13 @@ def _of_task(kind: str, part: str, value: float, source: TaskConfig) -> str:
     return f"accuracy of guessing among {source.num_choices} answers"
 
 
-def _of_text(kind: str, in_bytes: bool) -> str:
-    unit = "byte of unseen text" if in_bytes else "target held out"
+def _of_text(kind: str, unit: str) -> str:
+    in_bytes = unit == "byte"
     if kind == "nll":
         blind = f"; guessing would give {math.log(256):.2f}" if in_bytes else ""
-        return f"nats per {unit}{blind}"
+        return f"nats per {unit} of unseen text{blind}"
     if kind == "perplexity":
-        return f"choices it is as unsure between, per {unit}"
-    return "bits per byte of unseen text; 8 would be guessing"
+        return f"{unit}s it is as unsure between; guessing would give " + (
+            "256" if in_bytes else "the size of the vocabulary"
+        )
+    return "bits per byte of unseen text; guessing would give 8"

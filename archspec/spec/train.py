@@ -226,7 +226,7 @@ class TrainSpec(Schema):
                 yield Fault(
                     ("data", index),
                     f"a source named {name!r} is already given by data[{names.index(name)}]; "
-                    "join them or rename the file",
+                    "give one of them another `name`",
                 )
 
     def _check_decay(self) -> Iterator[Fault]:

@@ -10,15 +10,16 @@ from archspec.spec.data.copy import CopySource
 from archspec.spec.data.facts import FactsSource
 from archspec.spec.data.memorization import MemorizationSource
 from archspec.spec.data.recall import RecallSource
-from archspec.spec.data.text import TextSource
+from archspec.spec.data.text import HfSource, JsonlSource, ParquetSource, TextSource
+from archspec.spec.data.tokens import TokensSource
 from archspec.spec.model import ModelSpec
 from archspec.spec.train import TrainSpec
 from archspec.train.data.copy import Copy
 from archspec.train.data.facts import Facts
+from archspec.train.data.files import open_text, open_tokens
 from archspec.train.data.memorization import Memorization
 from archspec.train.data.recall import Recall
 from archspec.train.data.source import DataSource
-from archspec.train.data.text import Text
 
 # What opens each kind of source that archspec/spec/data/registry.py lists.
 OPENERS: dict[type[SourceConfig], Callable[[Any, TrainSpec, ModelSpec], DataSource]] = {
@@ -34,9 +35,11 @@ OPENERS: dict[type[SourceConfig], Callable[[Any, TrainSpec, ModelSpec], DataSour
     RecallSource: lambda source, train, spec: Recall(
         source, max_asked=train.evaluation.questions, **_sizes(train, spec)
     ),
-    TextSource: lambda source, train, spec: Text(
-        source, max_tokens=train.evaluation.text_tokens, **_sizes(train, spec)
-    ),
+    TokensSource: open_tokens,
+    TextSource: open_text,
+    JsonlSource: open_text,
+    ParquetSource: open_text,
+    HfSource: open_text,
 }
 
 

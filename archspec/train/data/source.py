@@ -66,6 +66,7 @@ class DataSource(ABC):
         bytes_per_target: Of text, mean bytes of a target of :meth:`evaluation`; None of anything
             else.
         sha256: Hash of the data, for the record.
+        epoch_tokens: Tokens of all data, once; None where they have no end.
     """
 
     name: str
@@ -73,6 +74,7 @@ class DataSource(ABC):
     choices: range | None
     bytes_per_target: float | None = None
     sha256: str
+    epoch_tokens: int | None = None
 
     @abstractmethod
     def training_rows(self, first: int, count: int, *, seed: int) -> Rows:

@@ -15,6 +15,7 @@ COMMANDS = [
     "compare",
     "diff",
     "doctor",
+    "eval",
     "export",
     "hardware",
     "kinds",

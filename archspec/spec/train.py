@@ -146,6 +146,10 @@ class Evaluation(Schema):
         Field(description="Evaluate after so many steps; null: only at the end."),
     ] = None
     facts: Annotated[PositiveInt, Field(description="Most facts that are asked.")] = 4096
+    questions: Annotated[
+        PositiveInt,
+        Field(description="Most questions that are asked of each other task."),
+    ] = 4096
     text_tokens: Annotated[PositiveInt, Field(description="Most held-out tokens read.")] = 16384
 
 

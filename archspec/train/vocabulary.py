@@ -1,4 +1,8 @@
-"""The vocabulary of the built-in data: 256 bytes, 16 specials, then reserved entity tokens."""
+"""The vocabulary of the built-in data: 256 bytes, 16 specials, then reserved entity tokens.
+
+The specials hold what every task may use beside its entities: words to word facts in, a mark, and
+noise. Entity tokens are shared: each task numbers its own from the first.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,11 @@ from archspec.errors import DataError
 
 NUM_BYTES = 256
 NUM_SPECIALS = 16
-BOS, EOS, PAD = range(NUM_BYTES, NUM_BYTES + 3)  # the other specials are free for later tasks
+BOS, EOS, PAD, ANSWER = range(NUM_BYTES, NUM_BYTES + 4)  # ANSWER: from here on, answers follow
+WORDS = {
+    word: NUM_BYTES + 4 + index
+    for index, word in enumerate(("the", "of", "is", "what", "has", "?"))
+}
 FIRST_ENTITY = NUM_BYTES + NUM_SPECIALS
 
 

@@ -1,8 +1,8 @@
 import math
 
-import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from archspec.compiler.compile import compile
@@ -10,7 +10,7 @@ from archspec.spec.data.facts import FactsSource
 from archspec.spec.data.text import TextSource
 from archspec.spec.train import Evaluation
 from archspec.train.data.mixture import Mixture
-from archspec.train.evaluate import as_context, counted_nll, evaluate, split_rows
+from archspec.train.evaluate import as_context, evaluate
 
 NUM_OBJECTS = 16
 
@@ -22,8 +22,13 @@ class Fixed(nn.Module):
         super().__init__()
         self.answer = answer
 
-    def forward(self, token_ids, context):
-        return self.answer(token_ids)
+    def forward(self, token_ids, context, counted):
+        return self.answer(token_ids)[counted]
+
+    def nll(self, token_ids, targets, context, counted):
+        return F.cross_entropy(
+            self(token_ids, context, counted), targets[counted], reduction="none"
+        )
 
 
 def measure(model, spec, train, micro_tokens=64):
@@ -101,21 +106,3 @@ def test_text_needs_no_mask(spec, settings):
     facts, text = (source.evaluation() for source in Mixture(settings(), spec).sources)
     assert as_context(text, "cpu").document_mask is None
     assert as_context(facts, "cpu").document_mask is not None
-
-
-def test_counted_positions_are_picked(spec, settings):
-    rows = Mixture(settings(), spec).batch(0)
-    logits = torch.randn(*rows.token_ids.shape, spec.vocab_size)
-    chosen, targets, losses = counted_nll(logits, rows)
-    assert len(chosen) == len(targets) == len(losses) == rows.counted.sum()
-    assert (targets.numpy() == rows.targets[rows.counted]).all()
-    first = logits[rows.counted.nonzero()[0][0], rows.counted.nonzero()[1][0]]
-    assert losses[0] == pytest.approx(-first.log_softmax(-1)[targets[0]].item(), rel=1e-5)
-
-
-@pytest.mark.parametrize(("micro_tokens", "sizes"), [(128, [8]), (48, [3, 3, 2]), (1, [1] * 8)])
-def test_rows_are_split_into_micro_batches(spec, settings, micro_tokens, sizes):
-    rows = Mixture(settings(), spec).batch(0)
-    parts = list(split_rows(rows, micro_tokens))
-    assert [len(part) for part in parts] == sizes
-    assert (np.concatenate([part.targets for part in parts]) == rows.targets).all()

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from archspec.train.data.stream import Integers, Words, words_from
+
+Mask = NDArray[np.bool_]
+
+# Keys of `DataSource.parts`: what plain metrics are over, and what the share of `loss` is over.
+MAIN, LOSS = "", "loss"
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +30,7 @@ class Rows:
 
     token_ids: Integers
     targets: Integers
-    counted: NDArray[np.bool_]
+    counted: Mask
     documents: Integers
 
     def __len__(self) -> int:
@@ -77,6 +83,15 @@ class DataSource(ABC):
     @abstractmethod
     def evaluation(self) -> Rows:
         """Return the rows that metrics are measured on, the same in every call."""
+
+    def parts(self) -> Mapping[str, Mask]:
+        """Say which positions of :meth:`evaluation` each score is over.
+
+        A key is the last part of the metrics' names, as in ``facts.accuracy.rare``, or ``MAIN`` for
+        the plain ones, or ``LOSS`` for the source's share of ``loss``. Masks are [rows, seq_len].
+        What is missing is over all that is counted.
+        """
+        return {}
 
 
 class DrawnSource(DataSource):

@@ -194,18 +194,24 @@ def is_interpreted() -> bool:
 
 
 def is_plain(*tensors: torch.Tensor) -> bool:
-    """Say whether nobody watches an op on these tensors: no gradient, tracer, mode or subclass.
+    """Say whether nobody watches an op on these tensors and none of them wants a gradient.
 
     An implementation may then be called directly, past torch's dispatcher, whose Python side takes
     as long as a small look-up.
     """
     wants_gradient = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
+    return not wants_gradient and is_unwatched(*tensors)
+
+
+def is_unwatched(*tensors: torch.Tensor) -> bool:
+    """Say whether nobody but autograd watches: no tracer, mode, transform or subclass."""
     return not (
-        wants_gradient
-        or torch.compiler.is_compiling()
+        torch.compiler.is_compiling()
         or torch._C._len_torch_dispatch_stack()
         or torch._C._len_torch_function_stack()
         or torch._C._functorch.peek_interpreter_stack() is not None
+        or torch._C._get_tracing_state() is not None
+        or torch.autograd.forward_ad._current_level >= 0
         or any(type(tensor) not in _PLAIN for tensor in tensors)
     )
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from archspec.blocks.dense.config import DenseConfig, is_gated
 from archspec.blocks.dense.module import DenseBlock, activate
+from archspec.blocks.linear import Linear
 from archspec.blocks.module import Block, BuildContext, ForwardContext
 from archspec.blocks.moe.config import MoeConfig
 from archspec.blocks.moe.routing import (
@@ -125,7 +126,7 @@ class MoeBlock(Block):
         d_model, width = build.scope.d_model, config.shared_width
         shared = DenseConfig(hidden_dim=width, activation=config.activation) if width else None
         self.config = config
-        self.router = nn.Linear(d_model, config.num_experts, bias=False)
+        self.router = Linear(d_model, config.num_experts, bias=False)
         self.routing_bias = (
             nn.Parameter(torch.empty(config.num_experts), requires_grad=False)
             if config.routing_bias
@@ -133,7 +134,7 @@ class MoeBlock(Block):
         )
         self.experts = Experts(config, build)
         self.shared = None if shared is None else DenseBlock(shared, build)
-        self.shared_gate = nn.Linear(d_model, 1, bias=False) if config.shared_gate else None
+        self.shared_gate = Linear(d_model, 1, bias=False) if config.shared_gate else None
 
     def initialisers(self) -> Mapping[str, Initialiser]:
         """Start outputs of router and gate with variance 1, and no expert with an advantage."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -68,9 +68,9 @@ class Experts(Part):
     def forward(self, tokens: Tensor, weights: Tensor, chosen: Tensor, counts: Tensor) -> Tensor:
         """Run every token through its experts and sum what they say.
 
-        The (token, choice) pairs are sorted by expert, the rows first copied and then permuted, in
-        both directions: no two rows ever add into one place, so results do not depend on the order
-        of atomics.
+        The (token, choice) pairs are sorted by expert. Rows are only ever read from where they
+        stand, in both directions: no two rows add into one place, so results do not depend on the
+        order of atomics.
 
         Args:
             tokens: [tokens, d_model].
@@ -81,13 +81,13 @@ class Experts(Part):
         Returns:
             [tokens, d_model].
         """
-        count, top_k = chosen.shape
+        top_k = chosen.shape[1]
         order = torch.argsort(chosen.flatten(), stable=True)  # [tokens * top_k], pair of each row
-        copies = tokens[:, None].expand(-1, top_k, -1).reshape(count * top_k, -1)
-        outputs = self.exchange(self.run_rows, copies.index_select(0, order), counts)
-        weighted = outputs * weights.flatten().index_select(0, order)[:, None]
-        back = weighted.index_select(0, invert(order)).view(count, top_k, -1)
-        result: Tensor = back.sum(1)
+        places = invert(order)
+        rows: Tensor = _TakeTokens.apply(tokens, order, places, top_k)
+        outputs = self.exchange(self.run_rows, rows, counts)
+        by_pair: Tensor = _Permute.apply(outputs, places, order)
+        result: Tensor = (by_pair.view(-1, top_k, outputs.shape[1]) * weights[..., None]).sum(1)
         return result
 
     def run_rows(self, rows: Tensor, counts: Tensor) -> Tensor:
@@ -104,6 +104,37 @@ class Experts(Part):
         gate = None if self.gate is None else grouped_matmul(rows, local(self.gate), ends)
         inner = activate(grouped_matmul(rows, local(self.up), ends), gate, self.activation)
         return grouped_matmul(inner, local(self.down), ends)
+
+
+class _Permute(torch.autograd.Function):
+    """Rows in another order; the gradient reads where stock autograd would add into zeros."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor, order: Tensor, inverse: Tensor) -> Tensor:
+        ctx.save_for_backward(order, inverse)
+        return rows.index_select(0, order)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        order, inverse = ctx.saved_tensors
+        result: Tensor = _Permute.apply(grad, inverse, order)
+        return result, None, None
+
+
+class _TakeTokens(torch.autograd.Function):
+    """The row of each pair's token, pairs in some order; see :class:`_Permute`."""
+
+    @staticmethod
+    def forward(ctx: Any, tokens: Tensor, order: Tensor, places: Tensor, top_k: int) -> Tensor:
+        ctx.top_k = top_k
+        ctx.save_for_backward(order, places)
+        return tokens.index_select(0, order // top_k)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        order, places = ctx.saved_tensors
+        by_pair: Tensor = _Permute.apply(grad, places, order)
+        return by_pair.view(-1, ctx.top_k, grad.shape[1]).sum(1), None, None, None
 
 
 def invert(order: Tensor) -> Tensor:

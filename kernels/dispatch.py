@@ -63,6 +63,7 @@ class Implementation:
         max_width: Elements of the widest row it takes; None for any.
         unordered_on: Types of device where its sums have no fixed order.
         max_sizes: The largest of other sizes that it takes, by name; any where none is given.
+        avx512: Whether it keeps sums in as many registers as only AVX-512 has.
     """
 
     word: str
@@ -73,6 +74,7 @@ class Implementation:
     max_width: int | None = None
     unordered_on: tuple[str, ...] = ()
     max_sizes: Mapping[str, int] = field(default_factory=dict, hash=False)
+    avx512: bool = False
 
     def refusal(self, call: Call) -> str | None:
         """Say why it does not take this call, or None if it does."""
@@ -80,6 +82,8 @@ class Implementation:
             return f"{self.package} is not installed"
         if self.devices is not None and call.device not in self._devices():
             return f"it runs on {' and '.join(self.devices)}"
+        if self.avx512 and torch.backends.cpu.get_cpu_capability() != "AVX512":
+            return "it is for processors with AVX-512"
         if call.dtype not in self.dtypes:
             return f"it takes {', '.join(map(str, self.dtypes))}"
         if self.max_width is not None and call.width > self.max_width:
@@ -117,9 +121,14 @@ def _triton(module: str, *, max_width: int | None = None, **max_sizes: int) -> I
     )
 
 
-def _numba(module: str, *dtypes: torch.dtype) -> Implementation:
+def _numba(module: str, *dtypes: torch.dtype, avx512: bool = False) -> Implementation:
     return Implementation(
-        word="numba", module=module, devices=("cpu",), dtypes=dtypes, package="numba"
+        word="numba",
+        module=module,
+        devices=("cpu",),
+        dtypes=dtypes,
+        package="numba",
+        avx512=avx512,
     )
 
 
@@ -144,7 +153,11 @@ _TOPK = (
     _stock("product_key_topk.stock"),
     _reference("product_key_topk.reference"),
 )
-_GROUPED = (_stock("grouped_matmul.stock"), _reference("grouped_matmul.reference"))
+_GROUPED = (
+    _numba("grouped_matmul.cpu", torch.float32, avx512=True),
+    _stock("grouped_matmul.stock"),
+    _reference("grouped_matmul.reference"),
+)
 _ROWS_TRITON = _triton("row_optimizer.gpu", max_width=8192)
 _ROWS_STOCK = (_stock("row_optimizer.stock"), _reference("row_optimizer.reference"))
 _ROW_SUMS = (
@@ -194,18 +207,24 @@ def is_interpreted() -> bool:
 
 
 def is_plain(*tensors: torch.Tensor) -> bool:
-    """Say whether nobody watches an op on these tensors: no gradient, tracer, mode or subclass.
+    """Say whether nobody watches an op on these tensors and none of them wants a gradient.
 
     An implementation may then be called directly, past torch's dispatcher, whose Python side takes
     as long as a small look-up.
     """
     wants_gradient = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
+    return not wants_gradient and is_unwatched(*tensors)
+
+
+def is_unwatched(*tensors: torch.Tensor) -> bool:
+    """Say whether nobody but autograd watches: no tracer, mode, transform or subclass."""
     return not (
-        wants_gradient
-        or torch.compiler.is_compiling()
+        torch.compiler.is_compiling()
         or torch._C._len_torch_dispatch_stack()
         or torch._C._len_torch_function_stack()
         or torch._C._functorch.peek_interpreter_stack() is not None
+        or torch._C._get_tracing_state() is not None
+        or torch.autograd.forward_ad._current_level >= 0
         or any(type(tensor) not in _PLAIN for tensor in tensors)
     )
 

@@ -10,12 +10,15 @@ from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-LANES = 16  # of count_before: one vector register on the widest machines, several on others
+LANES = 16  # fp32 elements: one vector register on the widest machines, several on others
+TILE_ROWS = 8  # with TILE_COLUMNS, sums that fit the 32 registers of AVX-512 and hide their delay
+TILE_COLUMNS = 2 * LANES
 
 _LINE_BYTES = 64
 _MOST_BYTES = 4096  # of a row: the processor goes on by itself
 _AHEAD_BYTES = 8192  # of each table: enough under way, and little enough for the cache
 _BYTES, _INT32 = cgutils.voidptr_t, ir.IntType(32)
+_LANES = ir.VectorType(ir.FloatType(), LANES)
 
 
 # Rows of a table lie anywhere in memory, and a processor guesses well where a row goes on, but not
@@ -67,22 +70,84 @@ def count_before(_typing_context, scores, ids, first, score, this):  # noqa: ARG
             lanes.align = 4
             return lanes
 
-        def spread(value):
-            none = ir.Constant(ir.VectorType(value.type, LANES), ir.Undefined)
-            zeros = ir.Constant(ir.VectorType(_INT32, LANES), [_INT32(0)] * LANES)
-            return builder.shuffle_vector(
-                builder.insert_element(none, value, _INT32(0)), none, zeros
-            )
-
-        others, limit = load(0, ir.FloatType()), spread(arguments[3])
+        others, limit = load(0, ir.FloatType()), _spread(builder, arguments[3])
         is_above = builder.fcmp_ordered(">", others, limit)
         is_equal = builder.fcmp_ordered("==", others, limit)
-        is_lower = builder.icmp_signed("<", load(1, _INT32), spread(arguments[4]))
+        is_lower = builder.icmp_signed("<", load(1, _INT32), _spread(builder, arguments[4]))
         is_before = builder.or_(is_above, builder.and_(is_equal, is_lower))
         bits = builder.bitcast(is_before, ir.IntType(LANES))
         return builder.zext(builder.ctpop(bits), ir.IntType(64))
 
     return types.int64(scores, ids, types.intp, types.float32, types.int32), generate
+
+
+@intrinsic
+def multiply_tile(_typing_context, a, a_first, a_row, a_step, b, depth, c, c_first, c_row, adds):  # noqa: ARG001 (types)
+    """Set, or where it ``adds`` increase, ``TILE_ROWS x TILE_COLUMNS`` elements of c by a @ b.
+
+    All fp32, ``b`` being [depth, TILE_COLUMNS] and contiguous. Element (r, k) of ``a`` stands at
+    ``a_first + r * a_row + k * a_step`` of a flat array, element (r, j) of ``c`` at ``c_first + r *
+    c_row + j``. The sums stay in registers over the whole depth.
+    """
+
+    def generate(context, builder, signature, arguments):
+        a_start, a_row, a_step, depth, c_start, c_row, adds = (arguments[i] for i in _TILE_NUMBERS)
+        a, b, c = (_data(context, builder, signature, arguments, place) for place in (0, 4, 6))
+        a, c, index = builder.gep(a, [a_start]), builder.gep(c, [c_start]), a_start.type
+        places = [(row, left) for row in range(TILE_ROWS) for left in range(0, TILE_COLUMNS, LANES)]
+        sums = {place: cgutils.alloca_once(builder, _LANES) for place in places}  # registers later
+
+        def at(base, offset):
+            return builder.bitcast(builder.gep(base, [offset]), _LANES.as_pointer())
+
+        def target(row, left):
+            return at(c, builder.add(builder.mul(c_row, index(row)), index(left)))
+
+        with builder.if_else(adds) as (old, new):
+            with old:
+                for place in places:
+                    builder.store(builder.load(target(*place), align=4), sums[place])
+            with new:
+                for place in places:
+                    builder.store(ir.Constant(_LANES, [0.0] * LANES), sums[place])
+        with cgutils.for_range(builder, depth, intp=index) as loop:
+            first = builder.mul(loop.index, index(TILE_COLUMNS))
+            rights = {
+                left: builder.load(at(b, builder.add(first, index(left))), align=4)
+                for left in range(0, TILE_COLUMNS, LANES)
+            }
+            step = builder.mul(loop.index, a_step)
+            for row in range(TILE_ROWS):
+                here = builder.add(builder.mul(a_row, index(row)), step)
+                factor = _spread(builder, builder.load(builder.gep(a, [here])))
+                for left, right in rights.items():
+                    before = builder.load(sums[row, left])
+                    builder.store(_fma(builder, factor, right, before), sums[row, left])
+        for place in places:
+            builder.store(builder.load(sums[place]), target(*place), align=4)
+        return context.get_dummy_value()
+
+    size = types.intp
+    return (
+        types.void(a, size, size, size, b, size, c, size, size, types.boolean),
+        generate,
+    )
+
+
+_TILE_NUMBERS = (1, 2, 3, 5, 7, 8, 9)  # those arguments of multiply_tile that are no arrays
+
+
+def _fma(builder, one, other, added):
+    kind = ir.FunctionType(_LANES, [_LANES] * 3)
+    function = cgutils.get_or_insert_function(builder.module, kind, f"llvm.fma.v{LANES}f32")
+    return builder.call(function, [one, other, added])
+
+
+def _spread(builder, value):
+    """Return a vector of ``LANES`` times this value."""
+    none = ir.Constant(ir.VectorType(value.type, LANES), ir.Undefined)
+    zeros = ir.Constant(ir.VectorType(_INT32, LANES), [_INT32(0)] * LANES)
+    return builder.shuffle_vector(builder.insert_element(none, value, _INT32(0)), none, zeros)
 
 
 def _data(context, builder, signature, arguments, place):

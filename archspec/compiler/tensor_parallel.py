@@ -20,34 +20,26 @@ from torch import Tensor, nn
 
 from archspec.blocks.dense.module import DenseBlock
 from archspec.blocks.layout import chunk
+from archspec.blocks.linear import Linear
 from archspec.blocks.memory.module import ProductKeyLookup
 from archspec.blocks.moe.module import Experts
 from archspec.blocks.part import local
 from archspec.compiler.collectives import all_reduce, enter, gather, join, leave
+from archspec.kernels.linear import linear
 from archspec.model.attention.base import Attention
 from archspec.model.vocabulary import widen
 
 SHARING = (Attention, DenseBlock, Experts, ProductKeyLookup)  # modules that share work
 
 
-class LocalLinear(nn.Linear):
-    """A projection that multiplies by what this rank holds of it."""
-
-    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 (torch's name)
-        """Project."""
-        bias: Tensor | None = self.bias  # torch declares it a Tensor
-        bias = None if bias is None else local(bias)
-        return F.linear(input, local(self.weight), bias)
-
-
-class LeavingLinear(nn.Linear):
+class LeavingLinear(Linear):
     """A projection cut by its input: it sums what the ranks made, and then adds its bias once."""
 
     tp_group: dist.ProcessGroup
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 (torch's name)
         """Project."""
-        result = leave(F.linear(input, local(self.weight)), self.tp_group)
+        result = leave(linear(input, local(self.weight)), self.tp_group)
         bias: Tensor | None = self.bias  # torch declares it a Tensor
         return result if bias is None else result + bias
 
@@ -84,7 +76,7 @@ class ParallelVocabulary:
         return total.log() - leave(torch.where(mine, found, 0.0), self._group)
 
     def _own_logits(self, x: Tensor, weight: Tensor) -> Tensor:
-        return F.linear(enter(x, self._group), local(weight))
+        return linear(enter(x, self._group), local(weight))
 
     def _bounds(self, weight: Tensor) -> tuple[int, int]:
         return chunk(weight.shape[0], self._group.size(), self._group.rank())
@@ -102,17 +94,12 @@ def share_work(model: nn.Module, group: dist.ProcessGroup) -> None:
             _share_lookup(module, group)
         elif isinstance(module, Experts):
             module.register_forward_hook(partial(_leave_output, group=group))
-        if type(module) is nn.Linear:
-            _localise(module, group)
-
-
-def _localise(linear: nn.Linear, group: dist.ProcessGroup) -> None:
-    if _cut_dim(linear.weight) == 1:
-        linear.__class__ = LeavingLinear
-        assert isinstance(linear, LeavingLinear), "the class was just set"
-        linear.tp_group = group
-    else:
-        linear.__class__ = LocalLinear
+        if type(module) is nn.Linear:  # in a block of somebody else
+            module.__class__ = Linear
+        if isinstance(module, Linear) and _cut_dim(module.weight) == 1:
+            module.__class__ = LeavingLinear
+            assert isinstance(module, LeavingLinear), "the class was just set"
+            module.tp_group = group
 
 
 def _cut_dim(parameter: Tensor) -> int | None:

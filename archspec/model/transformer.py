@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
+from archspec.blocks.linear import Linear
 from archspec.blocks.module import BuildContext, ForwardContext
 from archspec.blocks.part import Part
 from archspec.blocks.pool.module import Pool
@@ -45,7 +46,7 @@ class Transformer(Part):
         self.layers = nn.ModuleList(Layer(layer, build) for layer in spec.layers)
         self.norm = RMSNorm(spec.d_model, spec.norm_eps)
         tied = spec.tie_embeddings
-        self.head = None if tied else nn.Linear(spec.d_model, spec.vocab_size, bias=False)
+        self.head = None if tied else Linear(spec.d_model, spec.vocab_size, bias=False)
 
     def initialisers(self) -> Mapping[str, Initialiser]:
         """Start logits with variance 1; a tied embedding is the head too."""

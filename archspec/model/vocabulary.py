@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from archspec.blocks.part import local
+from archspec.kernels.linear import linear
 
 
 class Vocabulary(Protocol):
@@ -39,7 +40,7 @@ class LocalVocabulary:
 
     def logits(self, x: Tensor, weight: Tensor) -> Tensor:
         """See :class:`Vocabulary`."""
-        return F.linear(x, local(weight))
+        return linear(x, local(weight))
 
     def nll(self, x: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
         """See :class:`Vocabulary`."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from archspec.blocks.dense.config import Activation, DenseConfig, is_gated
+from archspec.blocks.linear import Linear
 from archspec.blocks.module import Block, BuildContext, ForwardContext
 from archspec.blocks.part import select_present
 from archspec.initialisers import Constant, Initialiser, fan_in_normal
@@ -28,9 +29,9 @@ class DenseBlock(Block):
         d_model, hidden_dim, bias = build.scope.d_model, config.hidden_dim, config.bias
         gated = is_gated(config.activation)
         self.activation = config.activation
-        self.gate = nn.Linear(d_model, hidden_dim, bias=bias) if gated else None
-        self.up = nn.Linear(d_model, hidden_dim, bias=bias)
-        self.down = nn.Linear(hidden_dim, d_model, bias=bias)
+        self.gate = Linear(d_model, hidden_dim, bias=bias) if gated else None
+        self.up = Linear(d_model, hidden_dim, bias=bias)
+        self.down = Linear(hidden_dim, d_model, bias=bias)
         self._residual_gain = build.residual_gain
 
     def initialisers(self) -> Mapping[str, Initialiser]:

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from archspec.blocks.linear import Linear
 from archspec.blocks.memory.config import MemoryConfig, ProductKeyConfig
 from archspec.blocks.module import Block, BuildContext, ForwardContext
 from archspec.blocks.part import local, select_present
@@ -29,14 +30,14 @@ class ProductKeyLookup(Block):
         d_model, value_dim, bias = build.scope.d_model, table.value_dim, config.bias
         heads, key_dim, half_dim = config.num_heads, config.key_dim, config.key_dim // 2
         self.config = config
-        self.query = nn.Linear(d_model, heads * key_dim, bias=bias)
+        self.query = Linear(d_model, heads * key_dim, bias=bias)
         self.codebooks = nn.Parameter(torch.empty(2, heads, table.num_keys, half_dim))
         self.query_norm = nn.Parameter(torch.empty(half_dim)) if config.qk_norm else None
         self.key_norm = nn.Parameter(torch.empty(half_dim)) if config.qk_norm else None
         gated = config.gate == "swilu"
-        self.gate = nn.Linear(d_model, value_dim, bias=bias) if gated else None
+        self.gate = Linear(d_model, value_dim, bias=bias) if gated else None
         has_output = config.has_output(d_model=d_model, value_dim=value_dim)
-        self.output = nn.Linear(value_dim, d_model, bias=bias) if has_output else None
+        self.output = Linear(value_dim, d_model, bias=bias) if has_output else None
         self._value_dim = value_dim
         self._norm_eps = build.norm_eps
         self._residual_gain = build.residual_gain

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from archspec.blocks.dense.config import DenseConfig, is_gated
 from archspec.blocks.dense.module import DenseBlock, activate
+from archspec.blocks.linear import Linear
 from archspec.blocks.module import Block, BuildContext, ForwardContext
 from archspec.blocks.moe.config import MoeConfig
 from archspec.blocks.moe.routing import (
@@ -67,9 +68,9 @@ class Experts(Part):
     def forward(self, tokens: Tensor, weights: Tensor, chosen: Tensor, counts: Tensor) -> Tensor:
         """Run every token through its experts and sum what they say.
 
-        The (token, choice) pairs are sorted by expert, the rows first copied and then permuted, in
-        both directions: no two rows ever add into one place, so results do not depend on the order
-        of atomics.
+        The (token, choice) pairs are sorted by expert. Rows are only ever read from where they
+        stand, in both directions: no two rows add into one place, so results do not depend on the
+        order of atomics.
 
         Args:
             tokens: [tokens, d_model].
@@ -80,13 +81,13 @@ class Experts(Part):
         Returns:
             [tokens, d_model].
         """
-        count, top_k = chosen.shape
+        top_k = chosen.shape[1]
         order = torch.argsort(chosen.flatten(), stable=True)  # [tokens * top_k], pair of each row
-        copies = tokens[:, None].expand(-1, top_k, -1).reshape(count * top_k, -1)
-        outputs = self.exchange(self.run_rows, copies.index_select(0, order), counts)
-        weighted = outputs * weights.flatten().index_select(0, order)[:, None]
-        back = weighted.index_select(0, invert(order)).view(count, top_k, -1)
-        result: Tensor = back.sum(1)
+        places = invert(order)
+        rows: Tensor = _TakeTokens.apply(tokens, order, places, top_k)
+        outputs = self.exchange(self.run_rows, rows, counts)
+        by_pair: Tensor = _Permute.apply(outputs, places, order)
+        result: Tensor = (by_pair.view(-1, top_k, outputs.shape[1]) * weights[..., None]).sum(1)
         return result
 
     def run_rows(self, rows: Tensor, counts: Tensor) -> Tensor:
@@ -103,6 +104,37 @@ class Experts(Part):
         gate = None if self.gate is None else grouped_matmul(rows, local(self.gate), ends)
         inner = activate(grouped_matmul(rows, local(self.up), ends), gate, self.activation)
         return grouped_matmul(inner, local(self.down), ends)
+
+
+class _Permute(torch.autograd.Function):
+    """Rows in another order; the gradient reads where stock autograd would add into zeros."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor, order: Tensor, inverse: Tensor) -> Tensor:
+        ctx.save_for_backward(order, inverse)
+        return rows.index_select(0, order)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        order, inverse = ctx.saved_tensors
+        result: Tensor = _Permute.apply(grad, inverse, order)
+        return result, None, None
+
+
+class _TakeTokens(torch.autograd.Function):
+    """The row of each pair's token, pairs in some order; see :class:`_Permute`."""
+
+    @staticmethod
+    def forward(ctx: Any, tokens: Tensor, order: Tensor, places: Tensor, top_k: int) -> Tensor:
+        ctx.top_k = top_k
+        ctx.save_for_backward(order, places)
+        return tokens.index_select(0, order // top_k)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        order, places = ctx.saved_tensors
+        by_pair: Tensor = _Permute.apply(grad, places, order)
+        return by_pair.view(-1, ctx.top_k, grad.shape[1]).sum(1), None, None, None
 
 
 def invert(order: Tensor) -> Tensor:
@@ -125,7 +157,7 @@ class MoeBlock(Block):
         d_model, width = build.scope.d_model, config.shared_width
         shared = DenseConfig(hidden_dim=width, activation=config.activation) if width else None
         self.config = config
-        self.router = nn.Linear(d_model, config.num_experts, bias=False)
+        self.router = Linear(d_model, config.num_experts, bias=False)
         self.routing_bias = (
             nn.Parameter(torch.empty(config.num_experts), requires_grad=False)
             if config.routing_bias
@@ -133,7 +165,7 @@ class MoeBlock(Block):
         )
         self.experts = Experts(config, build)
         self.shared = None if shared is None else DenseBlock(shared, build)
-        self.shared_gate = nn.Linear(d_model, 1, bias=False) if config.shared_gate else None
+        self.shared_gate = Linear(d_model, 1, bias=False) if config.shared_gate else None
 
     def initialisers(self) -> Mapping[str, Initialiser]:
         """Start outputs of router and gate with variance 1, and no expert with an advantage."""

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from archspec.blocks.linear import Linear
 from archspec.blocks.module import Block, BuildContext, ForwardContext
 from archspec.blocks.ngram.config import NgramConfig
 from archspec.blocks.ngram.hashing import find_slots, hash_weights
@@ -48,8 +49,8 @@ class NgramBlock(Block):
         d_model, width = build.scope.d_model, config.num_rows * config.row_dim
         self.config = config
         self.table = NgramTable(config)
-        self.key = nn.Linear(width, d_model, bias=False)
-        self.value = nn.Linear(width, d_model, bias=False)
+        self.key = Linear(width, d_model, bias=False)
+        self.value = Linear(width, d_model, bias=False)
         self.key_norm = nn.Parameter(torch.empty(d_model))
         self._hash_weights = hash_weights(config)
         self._norm_eps = build.norm_eps

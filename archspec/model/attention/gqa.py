@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
+from archspec.blocks.linear import Linear
 from archspec.blocks.module import BuildContext, ForwardContext
 from archspec.blocks.part import select_present
 from archspec.initialisers import Constant, Initialiser, fan_in_normal
@@ -25,10 +26,10 @@ class GqaAttention(Attention):
         self.config = config
         d_model, (heads, kv_heads, head_dim) = build.scope.d_model, config.shape
         inner, outer = config.bias != "none", config.bias == "all"
-        self.query = nn.Linear(d_model, heads * head_dim, bias=inner)
-        self.key = nn.Linear(d_model, kv_heads * head_dim, bias=inner)
-        self.value = nn.Linear(d_model, kv_heads * head_dim, bias=inner)
-        self.output = nn.Linear(heads * head_dim, d_model, bias=outer)
+        self.query = Linear(d_model, heads * head_dim, bias=inner)
+        self.key = Linear(d_model, kv_heads * head_dim, bias=inner)
+        self.value = Linear(d_model, kv_heads * head_dim, bias=inner)
+        self.output = Linear(heads * head_dim, d_model, bias=outer)
         self.query_norm = _qk_norm(config, heads, build.norm_eps)
         self.key_norm = _qk_norm(config, kv_heads, build.norm_eps)
         self._scale = head_dim**-0.5 * logit_scale(config.rope_scaling)

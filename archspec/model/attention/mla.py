@@ -14,8 +14,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from archspec.blocks.linear import Linear
 from archspec.blocks.module import BuildContext, ForwardContext
 from archspec.blocks.part import local, select_present
 from archspec.initialisers import Initialiser, fan_in_normal
@@ -35,15 +36,15 @@ class MlaAttention(Attention):
         self.config = config
         d_model, heads = build.scope.d_model, config.num_heads
         query_width, rank = heads * config.query_dim, config.q_lora_rank
-        self.query_down = nn.Linear(d_model, rank, bias=False) if rank else None
+        self.query_down = Linear(d_model, rank, bias=False) if rank else None
         self.query_norm = RMSNorm(rank, build.norm_eps) if rank else None
-        self.query = nn.Linear(rank or d_model, query_width, bias=False)
+        self.query = Linear(rank or d_model, query_width, bias=False)
         latent = config.kv_lora_rank
-        self.latent = nn.Linear(d_model, latent + config.rope_head_dim, bias=False)
+        self.latent = Linear(d_model, latent + config.rope_head_dim, bias=False)
         self.latent_norm = RMSNorm(latent, build.norm_eps)
         made = heads * (config.nope_head_dim + config.value_head_dim)
-        self.key_value = nn.Linear(latent, made, bias=False)
-        self.output = nn.Linear(heads * config.value_head_dim, d_model, bias=False)
+        self.key_value = Linear(latent, made, bias=False)
+        self.output = Linear(heads * config.value_head_dim, d_model, bias=False)
         self._scale = config.query_dim**-0.5 * logit_scale(config.rope_scaling)
         self._residual_gain = build.residual_gain
 

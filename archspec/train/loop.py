@@ -24,7 +24,7 @@ from archspec.train.checkpoint import (
 )
 from archspec.train.data.mixture import Mixture
 from archspec.train.evaluate import evaluate
-from archspec.train.events import Evaluation, Listener, Saved, Start, Step, TrainResult
+from archspec.train.events import Batch, Evaluation, Listener, Saved, Start, Step, TrainResult
 from archspec.train.files import lock_directory, sweep
 from archspec.train.gradient import accumulate_gradient
 from archspec.train.interrupt import StopRequest, stop_on_signals
@@ -171,9 +171,11 @@ class _Run:
             total=train.num_steps * train.batch_tokens,
         )
         set_lr_share(optimizer, share)
+        rows = self._mixture.batch(self._step)
+        self._listener.on_batch(Batch(step=number, rows=rows))
         loss, auxiliary = accumulate_gradient(
             self._state.model,
-            self._mixture.batch(self._step),
+            rows,
             train,
             device=self._device,
             usage=self._balance.usage,

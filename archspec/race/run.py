@@ -67,6 +67,7 @@ def start_race(
         FairnessError: Two trainings did not have the same conditions.
         KeyboardInterrupt: Somebody stopped it; ``resume_race`` goes on.
     """
+    _check_jobs(jobs)
     create_race(out, race)
     return _run(race, out, jobs, listener or Listener())
 
@@ -82,6 +83,7 @@ def resume_race(
         jobs: Trainings at a time.
         listener: Hears of progress.
     """
+    _check_jobs(jobs)
     race = load_race(out)
     if seeds is not None and seeds != race.settings.seeds:
         if seeds < race.settings.seeds:
@@ -93,9 +95,12 @@ def resume_race(
     return _run(race, out, jobs, listener or Listener())
 
 
-def _run(race: Race, out: Path, jobs: int, listener: Listener) -> RaceResults:
+def _check_jobs(jobs: int) -> None:
     if jobs < 1:
         raise RunError(f"--jobs must be at least 1, but is {jobs}")
+
+
+def _run(race: Race, out: Path, jobs: int, listener: Listener) -> RaceResults:
     sweep(out)
     with lock_directory(out, activity="racing"), stop_on_signals() as stop:
         listener.on_plan(_plan(race, out, jobs))

@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING, Any
 from archspec.errors import ArchspecError
 from archspec.race.curves import Curve, curve_of
 from archspec.race.results import RaceResults
-from archspec.race.settings import is_higher_better
+from archspec.race.settings import Entry, is_higher_better
 from archspec.units import format_count, format_seconds
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# Paul Tol's muted scheme, as in plot.py; the reference is grey, what is compared with it coloured.
-COLOURS = ("#CC6677", "#332288", "#117733", "#DDAA33", "#88CCEE", "#AA4499", "#44AA99", "#882255")
+# Paul Tol's muted scheme, as in plot.py, its lightest two darker because they are written in too.
+# The reference is grey, what is compared with it coloured.
+COLOURS = ("#CC6677", "#332288", "#117733", "#C08A00", "#2E9BD6", "#AA4499", "#44AA99", "#882255")
 REFERENCE_COLOUR = "#555555"
-_DASHES = ("-", "--", "-.", ":")
 _LABEL_GAP = 0.052  # between two labels, as a share of an axis's height
 
 
@@ -87,9 +87,10 @@ def draw(results: RaceResults, metric: str) -> Any:
     grid = figure.subplots(1, len(_AXES), sharey=True)
     colours = colours_of(results)
     for axes, axis in zip(grid, _AXES, strict=True):
-        for place, (name, curve) in enumerate(curves.items()):
+        for design in results.designs:
+            curve = curves[design.name]
             if curve is not None:
-                _line(axes, axis, curve, colours[name], place)
+                _line(axes, axis, curve, colours[design.name], _dash(design.entry))
         _style(axes, axis)
     better = "higher" if is_higher_better(metric) else "lower"
     grid[0].set_ylabel(f"{metric} ({better} is better)", fontsize=10)
@@ -116,7 +117,7 @@ def _figure_class(option: str) -> Any:
     return Figure
 
 
-def _line(axes: Axes, axis: _Axis, curve: Curve, colour: str, place: int) -> None:
+def _line(axes: Axes, axis: _Axis, curve: Curve, colour: str, style: Any) -> None:
     positions = axis.read(curve)
     axes.fill_between(positions, curve.low, curve.high, color=colour, alpha=0.16, linewidth=0)
     axes.plot(
@@ -124,7 +125,7 @@ def _line(axes: Axes, axis: _Axis, curve: Curve, colour: str, place: int) -> Non
         curve.mean,
         color=colour,
         linewidth=2.0,
-        linestyle=_DASHES[place // (len(COLOURS) + 1) % len(_DASHES)],
+        linestyle=style,
         solid_capstyle="round",
     )
     axes.plot(positions[-1:], curve.mean[-1:], "o", color=colour, markersize=4.5)
@@ -142,6 +143,11 @@ def _style(axes: Axes, axis: _Axis) -> None:
     axes.grid(axis="y", color="#E3E3E3", linewidth=0.6)
     axes.set_axisbelow(True)
     axes.margins(y=0.05)
+
+
+def _dash(entry: Entry) -> Any:
+    """Dash the designs whose FLOPs are not matched; they may then lie on another's line."""
+    return (0, (3, 1.5)) if entry == "as is" else "-"
 
 
 def _tick(text: str) -> str:
@@ -203,7 +209,9 @@ def _mark_reference(grid: Sequence[Axes], curve: Curve | None) -> None:
 def _title(results: RaceResults) -> str:
     seeds = results.settings.seeds
     bands = f"bands: 95% intervals over {seeds} seeds" if seeds > 1 else "1 seed, no intervals"
+    apart = any(design.entry == "as is" for design in results.designs)
+    dashed = "; dashed: FLOPs not matched" if apart else ""
     return (
-        f"{format_count(results.tokens)} tokens a run; lines: means, {bands}; dotted: where "
-        f"{results.reference.name} ended"
+        f"{format_count(results.tokens)} tokens a run; lines: means, {bands}{dashed}; dotted: "
+        f"where {results.reference.name} ended"
     )

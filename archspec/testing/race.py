@@ -60,6 +60,7 @@ def diverged(result: RunResult) -> RunResult:
 def design(
     name: str, finals: list[float], *, ratio: float = 1.0, **changes: object
 ) -> DesignResult:
+    """A design whose runs end with these accuracies, one for each seed; ``changes`` are fields."""
     result = DesignResult(
         name=name,
         source=f"{name}.yaml",
@@ -83,6 +84,7 @@ def design(
 
 
 def results(*designs: DesignResult, metric: str = METRIC) -> RaceResults:
+    """A race of these designs, the reference first."""
     runs = tuple(
         SweepRun(design="dense", lr=lr, table_lr=None, value=value, tokens=1000)
         for lr, value in ((0.001, 0.2), (0.002, 0.3), (0.004, None))

@@ -20,6 +20,7 @@ COMMANDS = [
     "hardware",
     "kinds",
     "plan",
+    "race",
     "schema",
     "search",
     "show",

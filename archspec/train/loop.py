@@ -17,7 +17,15 @@ from archspec.spec.train import TrainSpec
 from archspec.train.checkpoint import State
 from archspec.train.data.mixture import Mixture
 from archspec.train.evaluate import evaluate
-from archspec.train.events import Evaluation, Listener, Start, Step, TrainResult, Warned
+from archspec.train.events import (
+    Batch,
+    Evaluation,
+    Listener,
+    Start,
+    Step,
+    TrainResult,
+    Warned,
+)
 from archspec.train.files import lock_directory
 from archspec.train.guard import LossGuard
 from archspec.train.interrupt import StopRequest, stop_on_signals
@@ -183,6 +191,7 @@ class _Run:
         began = time.perf_counter()
         number = self._session.step + 1
         rows = self._mixture.batch(number - 1)
+        self._listener.on_batch(Batch(step=number, rows=rows))
         found = self._stepper.measure(rows, stop=stop.asked)
         self._check_finite(number, found)
         self._check_path(number, found.loss)

@@ -28,11 +28,11 @@ from archspec.train.events import Evaluation, Listener, Saved, Start, Step, Trai
 from archspec.train.files import lock_directory, sweep
 from archspec.train.gradient import accumulate_gradient
 from archspec.train.interrupt import StopRequest, stop_on_signals
+from archspec.train.metrics import MetricsLog
 from archspec.train.optimizer import build_optimizer, set_lr_share
 from archspec.train.run_directory import (
     CHECKPOINTS,
     METRICS,
-    MetricsLog,
     check_absent,
     check_same_run,
     create_run,
@@ -197,7 +197,7 @@ class _Run:
         if self._log is None:
             self._history.append(step)
         else:
-            self._log.write_step(step)
+            self._log.write(step)
         self._listener.on_step(step)
 
     def _check_finite(self, step: int, loss: float, norm: float) -> None:
@@ -224,7 +224,7 @@ class _Run:
         )
         self._evaluation = Evaluation(step=self._step, metrics=metrics)
         if self._log is not None:
-            self._log.write_evaluation(self._evaluation)
+            self._log.write(self._evaluation)
         self._listener.on_evaluation(self._evaluation)
 
     def _save(self) -> None:

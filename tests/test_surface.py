@@ -92,6 +92,7 @@ DOCUMENT_KEYS = {
         "seed",
         "seq_len",
         "tokens",
+        "watch",
     ],
 }
 

@@ -11,6 +11,7 @@ from pydantic import Field
 from archspec.blocks.base import Fault
 from archspec.schema import Count, NonNegativeFloat, PositiveFloat, PositiveInt, Schema, Share
 from archspec.spec.data.registry import SourceField
+from archspec.spec.watch import Watch
 
 
 class TableOptimizer(Schema):
@@ -104,6 +105,7 @@ class TrainSpec(Schema):
     losses: Annotated[Losses, Field(description="Auxiliary losses.")] = Losses()
     checkpoint: Annotated[Checkpoint, Field(description="Checkpoints.")] = Checkpoint()
     evaluation: Annotated[Evaluation, Field(description="Evaluation.")] = Evaluation()
+    watch: Annotated[Watch, Field(description="What is watched.")] = Watch()
     seed: Annotated[Count, Field(description="Seed of initial values and data order.")] = 0
 
     @property

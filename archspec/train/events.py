@@ -118,17 +118,20 @@ class TableUse:
     """How the slots of one table were used.
 
     Attributes:
-        name: The table in the model; with ``<- READER`` behind it, what one of its readers did.
+        name: The table in the model.
+        reader: The block whose look-ups these are; None for those of all its readers.
         slots: Rows that can be looked up.
         lookups: Look-ups that were counted.
         touched: Share of slots that were looked up.
         even: The share that as many independent, evenly spread look-ups would touch.
-        entropy: Entropy of use over the highest that so many look-ups can have; 1 is even use.
+        entropy: 1 if use is as even as so many look-ups can be, 0 if every token uses the same
+            slots; between, linear in the entropy of use.
         top1: Share of look-ups that went to the most used 1% of slots.
         dead: Share of slots that no counted step of this session looked up.
     """
 
     name: str
+    reader: str | None
     slots: int
     lookups: int
     touched: float
@@ -144,13 +147,16 @@ class ExpertUse:
 
     Attributes:
         name: The experts in the model.
-        load: Each expert's share of choices, in order.
+        tokens: Tokens that were counted.
+        load: The share of tokens that each expert gets, in order; adds up to ``top_k``.
         imbalance: The largest load over the mean.
-        entropy: Entropy of the load over that of an even load; 1 is even.
+        entropy: 1 if all loads are equal, 0 if every token chooses the same experts; between,
+            linear in the entropy of the choices.
         dead: Experts that got no token.
     """
 
     name: str
+    tokens: int
     load: tuple[float, ...]
     imbalance: float
     entropy: float

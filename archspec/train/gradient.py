@@ -7,7 +7,7 @@ import dataclasses
 import torch
 from torch import Tensor, nn
 
-from archspec.blocks.usage import UsageRecorder
+from archspec.blocks.usage import Recorder
 from archspec.errors import ArchspecError, suggest
 from archspec.spec.train import Losses, TrainSpec
 from archspec.train.data.source import Rows
@@ -20,7 +20,7 @@ def accumulate_gradient(
     train: TrainSpec,
     *,
     device: str,
-    usage: UsageRecorder | None = None,
+    usage: Recorder | None = None,
 ) -> tuple[float, dict[str, float]]:
     """Add the gradient of a batch to the parameters' gradients.
 

@@ -22,6 +22,8 @@ class CollapseWatch:
 
     def __init__(self, settings: Collapse) -> None:
         self._settings = settings
+        reports = settings.reports
+        self._since = f"in {reports} reports on end" if reports > 1 else "in this report"
         self._broken: dict[str, int] = {}  # by subject, in how many reports on end
 
     def check(self, usage: Usage) -> Iterator[Warned]:
@@ -31,20 +33,19 @@ class CollapseWatch:
         for subject, fault in faults.items():
             self._broken[subject] = self._broken.get(subject, 0) + 1 if fault else 0
             if fault and self._broken[subject] == self._settings.reports:
-                reports = self._settings.reports
-                since = f"in {reports} reports on end" if reports > 1 else "in this report"
-                yield Warned(step=usage.step, subject=subject, message=fault.format(since=since))
+                yield Warned(step=usage.step, subject=subject, message=fault)
 
     def _table_fault(self, use: TableUse) -> str | None:
         bounds = self._settings
-        if use.entropy >= bounds.entropy and use.touched >= bounds.touched * use.even:
+        fine = use.entropy >= bounds.entropy and use.touched >= bounds.touched * use.even
+        if fine or use.hashed:
             return None
         touched, even = round(use.touched * use.slots), round(use.even * use.slots)
         return (
-            f"few slots are used: entropy {use.entropy:.2f} (bound {bounds.entropy:g}), {touched:,} "
-            f"of {use.slots:,} slots touched where even use would touch {even:,} (bound "
-            f"{bounds.touched:.0%} of that), {{since}}; set qk_norm: true in its readers, lengthen "
-            "schedule.warmup_tokens or lower optimizer.lr"
+            f"few slots are used: entropy {use.entropy:.2f} (bound {bounds.entropy:g}), "
+            f"{touched:,} of {use.slots:,} slots touched where even use would touch {even:,} "
+            f"(bound {bounds.touched:.0%} of that), {self._since}; set qk_norm: true in its "
+            "readers, lengthen schedule.warmup_tokens or lower optimizer.lr"
         )
 
     def _expert_fault(self, use: ExpertUse) -> str | None:
@@ -54,18 +55,18 @@ class CollapseWatch:
         if use.entropy < bounds.entropy:
             return (
                 f"few experts are used: entropy {use.entropy:.2f} (bound {bounds.entropy:g}), the "
-                f"busiest gets {most:.0%} of the tokens, {{since}}; {ways_out}"
+                f"busiest gets {most:.0%} of the tokens, {self._since}; {ways_out}"
             )
         if most > bounds.expert_share and use.imbalance > _UNFAIR:
             return (
                 f"expert {use.load.index(most)} gets {most:.0%} of the tokens (bound "
-                f"{bounds.expert_share:.0%}), {use.imbalance:.1f} times the mean, {{since}}; "
+                f"{bounds.expert_share:.0%}), {use.imbalance:.1f} times the mean, {self._since}; "
                 f"{ways_out}"
             )
         if use.dead and use.tokens * sum(use.load) >= _ENOUGH * len(use.load):
             idle = [index for index, load in enumerate(use.load) if not load]
             return (
                 f"{use.dead} of {len(use.load)} experts get no token (the first is expert "
-                f"{idle[0]}), {{since}}; {ways_out}"
+                f"{idle[0]}), {self._since}; {ways_out}"
             )
         return None

@@ -25,7 +25,7 @@ class Peak:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DataShare:
+class SourceShare:
     """A source of the mixture.
 
     Attributes:
@@ -69,7 +69,7 @@ class Start:
     training_flops_per_token: int = 0
     device: str = ""
     peak: Peak | None = None
-    data: tuple[DataShare, ...] = ()
+    data: tuple[SourceShare, ...] = ()
 
     def peak_share(self, tokens_per_second: float) -> float | None:
         """Return what a speed is of the peak (model FLOPs utilisation), or None without a peak."""
@@ -120,6 +120,7 @@ class TableUse:
     Attributes:
         name: The table in the model.
         reader: The block whose look-ups these are; None for those of all its readers.
+        hashed: The text decides which slots are used, and not what the model learned.
         slots: Rows that can be looked up.
         lookups: Look-ups that were counted.
         touched: Share of slots that were looked up.
@@ -132,6 +133,7 @@ class TableUse:
 
     name: str
     reader: str | None
+    hashed: bool
     slots: int
     lookups: int
     touched: float

@@ -45,6 +45,6 @@ def peak_memory(device: torch.device) -> int:
 
 
 @functools.cache
-def _measured(dtype: str, device: str, threads: int) -> float:
+def _measured(dtype: str, device: str, threads: int) -> float:  # noqa: ARG001 - of the cache's key
     """Measure once a process: a search trains many models in one."""
     return measure_matmul(dtype, size=_QUICK_SIZE, runs=3, device=device)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable, Iterator
 
 from torch import Tensor, nn
 
 from archspec.blocks.moe.module import Experts
+from archspec.blocks.pool.module import Pool
 from archspec.blocks.usage import Recorder, UsageRecorder, sum_of
 from archspec.spec.watch import Watch
 from archspec.train.events import ExpertUse, TableUse, Usage
@@ -45,9 +47,9 @@ class UsageWatch:
         self._add_up = add_up
         self._copies = copies
         self._recorder = UsageRecorder(model, by_reader=True)
-        self._experts = {
-            name for name, module in model.named_modules() if isinstance(module, Experts)
-        }
+        modules = dict(model.named_modules())
+        self._experts = {name for name, found in modules.items() if isinstance(found, Experts)}
+        self._pools = {name for name, found in modules.items() if isinstance(found, Pool)}
         self._seen: dict[str, Tensor] = {}  # by table, [slots] bool
         self._counted = 0
 
@@ -95,7 +97,8 @@ class UsageWatch:
             counts = sum_of(readers)
             seen = self._seen.get(owner)
             self._seen[owner] = counts > 0 if seen is None else seen | (counts > 0)
-            yield table_use(owner, counts, tokens=tokens, seen=self._seen[owner])
+            use = table_use(owner, counts, tokens=tokens, seen=self._seen[owner])
+            yield dataclasses.replace(use, hashed=owner not in self._pools)
         for owner, readers in tables.items():
             if len(readers) > 1:
                 for reader, counts in readers.items():
@@ -124,6 +127,7 @@ def table_use(
     return TableUse(
         name=name,
         reader=reader,
+        hashed=False,
         slots=slots,
         lookups=lookups,
         touched=len(used) / slots,

@@ -36,6 +36,11 @@ def find_peak(plan: PlanSpec | None, *, device: torch.device) -> Peak:
     return Peak(flops=flops, source=f"{rate} measured in {dtype} on {device.type}", measured=True)
 
 
+def device_name(device: torch.device) -> str:
+    """Name a device for people."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
 def peak_memory(device: torch.device) -> int:
     """Return the most memory that the process has used: of the device, or of the host on a CPU."""
     if device.type == "cuda":

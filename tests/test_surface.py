@@ -13,6 +13,7 @@ COMMANDS = [
     "bench",
     "check",
     "compare",
+    "curves",
     "diff",
     "doctor",
     "export",

@@ -20,7 +20,7 @@ from archspec.units import format_count, format_flops, format_seconds
 # Names that every terminal has, and Paul Tol's muted scheme for pictures.
 _STYLES = ("cyan", "yellow", "magenta", "green", "blue", "red")
 _COLOURS = ("#332288", "#CC6677", "#117733", "#DDCC77", "#88CCEE", "#AA4499", "#44AA99", "#999933")
-_AXES = {"tokens": "tokens", "flops": "training FLOPs", "seconds": "seconds in steps"}
+_AXES = {"tokens": "tokens", "flops": "training compute", "seconds": "time in steps"}
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 _LINES = 16  # of the plot in a terminal
 
@@ -46,8 +46,8 @@ def curves_view(curves: Sequence[LearningCurve], *, width: int) -> RenderableTyp
     plot.add_column(no_wrap=True)
     for mark, line in zip(marks, lines, strict=True):
         plot.add_row(mark, line)
-    ends = f"{_amount(axis, first)} to {_amount(axis, last)} {_AXES[axis]}"
-    plot.add_row("", Text(f"{metric} over {ends}", "dim"))
+    ends = f"{_amount(axis, first)} to {_amount(axis, last)}"
+    plot.add_row("", Text(f"{metric} over {_AXES[axis]}, {ends}", "dim"))
     return Group(plot, "", _legend(curves, styles))
 
 

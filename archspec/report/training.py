@@ -84,10 +84,7 @@ class TrainingView(Listener):
             self._interval = max(LIVE_INTERVAL, (self._clock() - began) / LIVE_SHARE)
             return
         self._print(status_line(self._state))
-        if self._unsaid is not None:
-            for line in usage_lines(self._state, self._unsaid):
-                self._print(line)
-            self._unsaid = None
+        self._say_usage()
 
     def on_evaluation(self, event: Evaluation) -> None:
         """Print the metrics of an evaluation on the way."""
@@ -113,7 +110,9 @@ class TrainingView(Listener):
         """Say nothing: the end tells where the run is."""
 
     def on_end(self, result: TrainResult) -> None:
-        """Take the view away."""
+        """Say what is left to say, and take the view away."""
+        if self._live is None:
+            self._say_usage()
         self.close()
 
     def close(self) -> None:
@@ -121,6 +120,12 @@ class TrainingView(Listener):
         if self._live is not None:
             self._live.stop()
             self._live = None
+
+    def _say_usage(self) -> None:
+        """Say how slots and experts were used, once for each report."""
+        usage, self._unsaid = self._unsaid, None
+        for line in usage_lines(self._state, usage) if usage else ():
+            self._print(line)
 
     def _print(self, line: str, style: str = "") -> None:
         self._console.print(Text(line, style), soft_wrap=True)

@@ -17,6 +17,7 @@ from archspec.units import format_bytes, format_count, format_seconds
 _WIDE = 140  # from here on use stands beside the numbers
 _FACTS = 36  # columns of the numbers
 _CURVE_LINES = 6
+_NARROWEST = 16  # columns of a curve and its range
 _OTHER_LINES = 5  # the bar, the metrics and what separates them
 
 
@@ -96,7 +97,7 @@ def _fact_table(facts: list[tuple[str, str]]) -> Table:
 def _curve(state: TrainingState, width: int) -> RenderableType:
     """Draw the loss, with its range at the left."""
     points = state.curve.points
-    if len(points) < 2:
+    if len(points) < 2 or width < _NARROWEST:
         return ""
     first, last, low, high = bounds([points])
     marks = [f"{high:.2f}", *[""] * (_CURVE_LINES - 2), f"{low:.2f}"]

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeVar
 
 from rich.table import Table
 from rich.text import Text
 
 from archspec.report.tables import plain_table
 from archspec.train.events import ExpertUse, TableUse, Usage
+
+Use = TypeVar("Use", TableUse, ExpertUse)
 
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
 _HEIGHTS = " ▁▂▃▄▅▆▇█"
@@ -28,14 +31,21 @@ def usage_tables(usage: Usage | None, *, width: int, lines: int) -> list[Table]:
     """
     if usage is None:
         return []
-    sections = sum(bool(rows) for rows in (usage.tables, usage.experts))
-    each = max(1, lines // max(1, sections) - _HEADER)
+    rows = lines - _HEADER * (bool(usage.tables) + bool(usage.experts))
+    blocks = min(len(usage.experts), max(1, rows // 2))
     found = []
     if usage.tables:
-        found.append(_slots(usage.tables, width, each))
+        found.append(_slots(_worst(usage.tables, rows - blocks), len(usage.tables), width))
     if usage.experts:
-        found.append(_experts(usage.experts, width, each))
+        found.append(_experts(_worst(usage.experts, blocks), len(usage.experts), width))
     return found
+
+
+def _worst(uses: Sequence[Use], rows: int) -> Sequence[Use]:
+    """Return what fits: all, in order, or the most uneven ones and room to say how many more."""
+    if len(uses) <= max(1, rows):
+        return uses
+    return sorted(uses, key=lambda use: use.entropy)[: max(1, rows - 1)]
 
 
 def bar(share: float, width: int = _BAR) -> str:
@@ -58,16 +68,16 @@ def skyline(load: Sequence[float], width: int) -> str:
     )
 
 
-def _slots(tables: Sequence[TableUse], width: int, rows: int) -> Table:
+def _slots(shown: Sequence[TableUse], count: int, width: int) -> Table:
     table = plain_table("slots used", "touched", "", "even", "entropy", "top 1%", "dead")
     for column in table.columns[2:]:
         column.justify = "right"
     for column in table.columns:
         column.no_wrap, column.overflow = True, "ellipsis"
     table.columns[0].max_width = width - 52
-    for use in tables[:rows]:
+    for use in shown:
         table.add_row(
-            Text(f"  by {use.reader}" if use.reader else use.name),
+            Text(_table_name(use, shown)),
             bar(use.touched),
             f"{use.touched:.1%}",
             f"{use.even:.1%}",
@@ -75,18 +85,26 @@ def _slots(tables: Sequence[TableUse], width: int, rows: int) -> Table:
             f"{use.top1:.1%}",
             f"{use.dead:.1%}",
         )
-    _count_rest(table, len(tables) - rows)
+    _count_rest(table, count - len(shown))
     return table
 
 
-def _experts(blocks: Sequence[ExpertUse], width: int, rows: int) -> Table:
+def _table_name(use: TableUse, shown: Sequence[TableUse]) -> str:
+    """Name a table; below it, a reader needs no more than its own name."""
+    if use.reader is None:
+        return use.name
+    below = any(other.name == use.name and other.reader is None for other in shown)
+    return f"  by {use.reader}" if below else f"{use.name} by {use.reader}"
+
+
+def _experts(shown: Sequence[ExpertUse], count: int, width: int) -> Table:
     table = plain_table("load of experts", "each", "busiest", "entropy", "idle")
     for column in table.columns[2:]:
         column.justify = "right"
     for column in table.columns:
         column.no_wrap, column.overflow = True, "ellipsis"
     table.columns[0].max_width = width - 52
-    for use in blocks[:rows]:
+    for use in shown:
         table.add_row(
             Text(use.name),
             skyline(use.load, 24),
@@ -94,7 +112,7 @@ def _experts(blocks: Sequence[ExpertUse], width: int, rows: int) -> Table:
             _graded(use.entropy),
             f"{use.dead} of {len(use.load)}",
         )
-    _count_rest(table, len(blocks) - rows)
+    _count_rest(table, count - len(shown))
     return table
 
 

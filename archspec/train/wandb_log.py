@@ -52,6 +52,7 @@ class WandbLog(Listener):
             resume="allow",
             dir=str(self._out),
             config=dict(self._config),
+            settings={"console": "off", "quiet": True},  # the terminal is the view's
         )
 
     def on_step(self, event: Step) -> None:

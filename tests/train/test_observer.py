@@ -3,10 +3,12 @@
 import json
 import os
 import signal
+import sys
 from collections import Counter
 
 import pytest
 
+from archspec.compiler.compile import compile
 from archspec.errors import RunError
 from archspec.spec.hardware import find_hardware
 from archspec.spec.load import load_hardware
@@ -16,7 +18,6 @@ from archspec.spec.watch import Samples, Watch
 from archspec.testing.ranks import run_on_threads
 from archspec.train.events import Listener
 from archspec.train.loop import train
-from archspec.train.observer import Observer
 
 WATCH = Watch(
     usage_every_steps=2, usage_window=2, sample=Samples(every_steps=3, prompt="a", max_tokens=4)
@@ -58,7 +59,7 @@ def test_a_resumed_run_has_each_line_once(spec, settings, tmp_path, end):
     train(spec, document, out=tmp_path / "straight")
     expected = kinds(tmp_path / "straight")
     assert set(expected.values()) == {1}
-    assert [step for step, kind in expected if kind == "usage"] == [1, 3, 7, 11, 12]
+    assert [step for step, kind in expected if kind == "usage"] == [1, 3, 7, 11]
     assert [step for step, kind in expected if kind == "sample"] == [3, 6, 9, 12]
     out = tmp_path / "run"
     if end == "stop":
@@ -68,17 +69,14 @@ def test_a_resumed_run_has_each_line_once(spec, settings, tmp_path, end):
             train(spec, document, out=out, listener=Heard(die_after=7))
     train(spec, document, out=out, resume=True)
     found = kinds(out)
-    # Steps of a window that ran before the interruption are not counted again.
-    assert set(found) <= set(expected)
-    assert {(step, kind) for step, kind in expected if kind != "usage"} <= set(found)
-    assert set(found.values()) == {1}
+    assert found == expected
 
 
 def test_a_start_says_what_trains_where_on_what(spec, settings):
     heard = Heard()
     result = train(spec, settings(), out=None, listener=heard)
     start = heard.start
-    assert start.num_params == 9_000 or start.num_params > 9_000
+    assert start.num_params == sum(p.numel() for p in compile(spec).parameters())
     assert start.training_flops_per_token > 0
     assert (start.num_ranks, start.device) == (1, "cpu")
     assert start.peak.measured
@@ -139,21 +137,19 @@ def test_ranks_add_up_what_they_use_and_one_speaks(spec, settings):
 def test_a_missing_package_is_named_before_anything_is_written(
     spec, settings, tmp_path, monkeypatch, watch, module, message
 ):
-    monkeypatch.setitem(__import__("sys").modules, module, None)
+    monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(RunError, match=message):
         train(spec, settings(watch=Watch(**watch)), out=tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
-def test_logs_are_closed_and_a_listener_from_outside_is_not(spec, settings, tmp_path, monkeypatch):
+def test_a_listener_from_outside_is_left_open(spec, settings, tmp_path):
     class Closed(Heard):
         closed = False
 
         def close(self):
             self.closed = True
 
-    inner, outer = Closed(), Closed()
-    write_to = Observer.write_to
-    monkeypatch.setattr(Observer, "write_to", lambda self, out, log: write_to(self, out, inner))
-    train(spec, settings(tokens=128), out=tmp_path / "run", listener=outer)
-    assert (inner.closed, outer.closed) == (True, False)
+    listener = Closed()
+    train(spec, settings(tokens=128), out=tmp_path / "run", listener=listener)
+    assert not listener.closed

@@ -54,15 +54,16 @@ def curves_view(curves: Sequence[LearningCurve], *, width: int) -> RenderableTyp
 def _letter(
     lines: list[Text], series: Sequence[Sequence[tuple[float, float]]], styles: Sequence[str]
 ) -> None:
-    """Write each curve's letter behind its last point, or below where that place is taken."""
+    """Write each curve's letter behind its last point, or in the nearest line that is free."""
     x_low, x_high, low, high = bounds(series)
+    width = len(lines[0].plain)
     taken: set[tuple[int, int]] = set()
     for number, (points, style) in enumerate(zip(series, styles, strict=True)):
         x, y = points[-1]
         row = round((high - y) / (high - low) * (len(lines) - 1))
-        column = round((x - x_low) / (x_high - x_low) * (len(lines[0].plain) - 1)) + 1
-        while (row, column) in taken and row + 1 < len(lines):
-            row += 1
+        column = round((x - x_low) / (x_high - x_low) * (width - 1)) + 1
+        free = [line for line in range(len(lines)) if (line, column) not in taken]
+        row = min((abs(line - row), line) for line in free or [row])[1]
         taken.add((row, column))
         plain = lines[row].plain.ljust(column)
         lines[row].pad_right(len(plain) - len(lines[row].plain))

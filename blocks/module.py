@@ -17,7 +17,7 @@ from torch import Tensor
 from archspec.blocks.base import ModelScope
 from archspec.blocks.part import Part
 from archspec.blocks.pool.module import Pool
-from archspec.blocks.usage import UsageRecorder
+from archspec.blocks.usage import Recorder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,7 +107,7 @@ class ForwardContext:
     document_mask: Tensor | None = None
     cache: Cache | None = None
     losses: LossRecorder = field(default_factory=LossRecorder)
-    usage: UsageRecorder | None = None
+    usage: Recorder | None = None
     sum_over_batch: Callable[[Tensor], Tensor] = _alone
 
     def add_loss(self, name: str, value: Tensor) -> None:

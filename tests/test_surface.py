@@ -13,6 +13,7 @@ COMMANDS = [
     "bench",
     "check",
     "compare",
+    "curves",
     "diff",
     "doctor",
     "eval",
@@ -95,6 +96,7 @@ DOCUMENT_KEYS = {
         "seed",
         "seq_len",
         "tokens",
+        "watch",
     ],
 }
 

@@ -34,15 +34,35 @@ def measure_device() -> HardwareSpec:
         name=f"{platform.processor() or platform.machine()} CPU, {threads} threads",
         source=f"measured by `archspec hardware --measure`: medians of {_RUNS} runs, "
         f"{_SIZE} x {_SIZE} matrices, torch {torch.__version__}",
-        peak_flops=PeakFlops(**{name: _matmul_flops(getattr(torch, name)) for name in _DTYPES}),
+        peak_flops=PeakFlops(**{name: measure_matmul(name) for name in _DTYPES}),
         memory_bandwidth=_copy_bandwidth(),
         memory_bytes=float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")),
     )
 
 
-def _matmul_flops(dtype: torch.dtype) -> float:
-    a, b = (torch.randn(_SIZE, _SIZE).to(dtype) for _ in range(2))
-    return 2 * _SIZE**3 / _median_seconds(lambda: a @ b)
+def measure_matmul(
+    dtype: str, *, size: int = _SIZE, runs: int = _RUNS, device: str = "cpu"
+) -> float:
+    """Measure the FLOP/s of square matrix multiplications; draws nothing from torch's generator.
+
+    Args:
+        dtype: Of the matrices.
+        size: Of their sides.
+        runs: Whose median counts.
+        device: Where they run.
+    """
+    generator = torch.Generator().manual_seed(0)
+    a, b = (
+        torch.randn(size, size, generator=generator).to(device, getattr(torch, dtype))
+        for _ in range(2)
+    )
+    wait = torch.cuda.synchronize if torch.device(device).type == "cuda" else _nothing
+
+    def run() -> None:
+        torch.mm(a, b)
+        wait()
+
+    return 2 * size**3 / _median_seconds(run, runs)
 
 
 def _copy_bandwidth() -> float:
@@ -53,9 +73,13 @@ def _copy_bandwidth() -> float:
     return 2 * source.nbytes / seconds
 
 
-def _median_seconds(run: Callable[[], object]) -> float:
+def _nothing() -> None:
+    """Do nothing, where nothing runs in the background."""
+
+
+def _median_seconds(run: Callable[[], object], runs: int = _RUNS) -> float:
     taken = []
-    for _ in range(_WARMUPS + _RUNS):
+    for _ in range(_WARMUPS + runs):
         start = time.perf_counter()
         run()
         taken.append(time.perf_counter() - start)

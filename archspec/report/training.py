@@ -3,92 +3,135 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.console import Console, RenderableType
+from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
 from archspec.report.meaning import meaning, source_of
 from archspec.report.tables import plain_table
+from archspec.report.training_lines import (
+    evaluation_line,
+    sample_line,
+    start_lines,
+    status_line,
+    usage_lines,
+    warning_line,
+)
+from archspec.report.training_screen import training_screen
+from archspec.report.training_state import TrainingState
 from archspec.spec.train import TrainSpec
-from archspec.train.events import Evaluation, Listener, Saved, Start, Step, TrainResult
+from archspec.train.events import (
+    Evaluation,
+    Listener,
+    Sample,
+    Saved,
+    Start,
+    Step,
+    TrainResult,
+    Usage,
+    Warned,
+)
 from archspec.units import format_count, format_seconds
 
 PLAIN_INTERVAL = 5.0  # seconds between lines where there is no terminal
-SMOOTHING = 0.9  # of the loss and speed shown; the log holds the raw values
+LIVE_INTERVAL = 0.5  # least seconds between pictures where there is one
+LIVE_SHARE = 0.01  # most of the time that pictures take
 
 
 class TrainingView(Listener):
-    """Shows progress: one moving line on a terminal, otherwise a line every few seconds."""
+    """Shows progress: a live view on a terminal, otherwise a line every few seconds.
 
-    def __init__(self, console: Console) -> None:
+    It draws between two steps and not in a thread of its own, so that it never runs beside one.
+
+    Args:
+        console: Where to.
+        clock: Seconds.
+    """
+
+    def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
         self._console = console
-        self._progress: Progress | None = None
-        self._start: Start | None = None
-        self._loss = 0.0
-        self._step_seconds = 0.0
-        self._last_line = 0.0
+        self._clock = clock
+        self._state = TrainingState(clock)
+        self._live: Live | None = None
+        self._unsaid: Usage | None = None
+        self._last_drawn = 0.0
+        self._interval = LIVE_INTERVAL if console.is_terminal else PLAIN_INTERVAL
 
     def on_start(self, event: Start) -> None:
-        """Open the line."""
-        self._start = event
-        self._last_line = time.monotonic()
-        if event.step:
-            self._console.print(f"Going on after step {event.step} of {event.num_steps}.")
+        """Say what begins, and open the view."""
+        self._state.on_start(event)
+        self._last_drawn = self._clock()
+        for line in start_lines(event):
+            self._print(line)
         if self._console.is_terminal:
-            self._progress = Progress(
-                TextColumn("step"),
-                MofNCompleteColumn(),
-                BarColumn(bar_width=20),
-                TextColumn("{task.description}"),
-                TimeRemainingColumn(),
-                console=self._console,
-                transient=True,
+            self._live = Live(
+                self._screen(), console=self._console, auto_refresh=False, transient=True
             )
-            self._progress.add_task("", total=event.num_steps, completed=event.step)
-            self._progress.start()
+            self._live.start(refresh=True)
 
     def on_step(self, event: Step) -> None:
-        """Move the line."""
-        assert self._start is not None, "a step before the start"
-        first = event.step == self._start.step + 1
-        weight = 0.0 if first else SMOOTHING
-        self._loss = weight * self._loss + (1 - weight) * event.loss
-        self._step_seconds = weight * self._step_seconds + (1 - weight) * event.seconds
-        if self._progress is not None:
-            task = self._progress.task_ids[0]
-            self._progress.update(task, completed=event.step, description=self._status())
-        elif time.monotonic() - self._last_line >= PLAIN_INTERVAL:
-            self._last_line = time.monotonic()
-            left = (self._start.num_steps - event.step) * self._step_seconds
-            counts = f"step {event.step}/{self._start.num_steps}"
-            line = f"{counts}  {self._status()}  {format_seconds(left)} left"
-            self._console.print(line, soft_wrap=True)
+        """Draw, or print a line, if some time has passed."""
+        self._state.on_step(event)
+        if self._clock() - self._last_drawn < self._interval:
+            return
+        began = self._last_drawn = self._clock()
+        if self._live is not None:
+            self._live.update(self._screen(), refresh=True)
+            self._interval = max(LIVE_INTERVAL, (self._clock() - began) / LIVE_SHARE)
+            return
+        self._print(status_line(self._state))
+        self._say_usage()
 
     def on_evaluation(self, event: Evaluation) -> None:
         """Print the metrics of an evaluation on the way."""
-        assert self._start is not None, "an evaluation before the start"
-        if event.step < self._start.num_steps:
-            metrics = "  ".join(f"{name} {value:.4g}" for name, value in event.metrics.items())
-            self._console.print(f"step {event.step}  {metrics}", soft_wrap=True)
+        assert self._state.start is not None, "an evaluation before the start"
+        self._state.on_evaluation(event)
+        if event.step < self._state.start.num_steps:
+            self._print(evaluation_line(self._state, event))
+
+    def on_usage(self, event: Usage) -> None:
+        """Show it in the next picture, or say it beside the next line."""
+        self._state.on_usage(event)
+        self._unsaid = event
+
+    def on_sample(self, event: Sample) -> None:
+        """Print what the model wrote."""
+        self._print(sample_line(self._state, event))
+
+    def on_warning(self, event: Warned) -> None:
+        """Print it."""
+        self._print(warning_line(self._state, event), style="yellow")
 
     def on_saved(self, event: Saved) -> None:
         """Say nothing: the end tells where the run is."""
 
     def on_end(self, result: TrainResult) -> None:
-        """Take the line away."""
+        """Say what is left to say, and take the view away."""
+        if self._live is None:
+            self._say_usage()
         self.close()
 
     def close(self) -> None:
-        """Take the line away, however the run ended."""
-        if self._progress is not None:
-            self._progress.stop()
-            self._progress = None
+        """Take the view away, however the run ended."""
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
 
-    def _status(self) -> str:
-        assert self._start is not None, "a step before the start"
-        speed = self._start.batch_tokens / max(self._step_seconds, 1e-9)
-        return f"loss {self._loss:.3f}  {format_count(speed)} tokens/s"
+    def _say_usage(self) -> None:
+        """Say how slots and experts were used, once for each report."""
+        usage, self._unsaid = self._unsaid, None
+        for line in usage_lines(self._state, usage) if usage else ():
+            self._print(line)
+
+    def _print(self, line: str, style: str = "") -> None:
+        self._console.print(Text(line, style), soft_wrap=True)
+
+    def _screen(self) -> RenderableType:
+        size = self._console.size
+        return training_screen(self._state, width=size.width, height=size.height - 1)
 
 
 def result_table(result: TrainResult, train: TrainSpec) -> Table:

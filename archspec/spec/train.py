@@ -12,6 +12,7 @@ from archspec.blocks.base import Fault
 from archspec.schema import Count, NonNegativeFloat, PositiveFloat, PositiveInt, Schema, Share
 from archspec.spec.data.registry import SourceField
 from archspec.spec.guard import Guard
+from archspec.spec.watch import Watch
 
 
 class Schedule(Schema):
@@ -172,6 +173,7 @@ class TrainSpec(Schema):
     checkpoint: Annotated[Checkpoint, Field(description="Checkpoints.")] = Checkpoint()
     evaluation: Annotated[Evaluation, Field(description="Evaluation.")] = Evaluation()
     guard: Annotated[Guard, Field(description="When a loss that jumps ends the run.")] = Guard()
+    watch: Annotated[Watch, Field(description="What is watched.")] = Watch()
     seed: Annotated[Count, Field(description="Seed of initial values and data order.")] = 0
 
     @property

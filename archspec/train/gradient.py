@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
-from archspec.blocks.usage import UsageRecorder
+from archspec.blocks.usage import Recorder
 from archspec.errors import ArchspecError, suggest
 from archspec.model.transformer import Transformer
 from archspec.spec.train import TrainSpec
@@ -40,7 +40,7 @@ class BatchGradient:
         self._device = device
         self._defer = _deferral(model) if self._parts > 1 else None
 
-    def accumulate(self, rows: Rows, usage: UsageRecorder | None = None) -> dict[str, Tensor]:
+    def accumulate(self, rows: Rows, usage: Recorder | None = None) -> dict[str, Tensor]:
         """Run forward and backward passes over a batch.
 
         Args:
@@ -65,7 +65,7 @@ class BatchGradient:
         return totals
 
     def _pass(
-        self, part: Rows, targets: float, usage: UsageRecorder | None, totals: dict[str, Tensor]
+        self, part: Rows, targets: float, usage: Recorder | None, totals: dict[str, Tensor]
     ) -> None:
         context = as_context(part, self._device)
         context.usage = usage

@@ -17,21 +17,15 @@ from archspec.spec.train import TrainSpec
 from archspec.train.checkpoint import State
 from archspec.train.data.mixture import Mixture
 from archspec.train.evaluate import evaluate
-from archspec.train.events import (
-    Batch,
-    Evaluation,
-    Listener,
-    Start,
-    Step,
-    TrainResult,
-    Warned,
-)
+from archspec.train.events import Batch, Evaluation, Listener, Step, TrainResult, Warned
 from archspec.train.files import lock_directory
 from archspec.train.guard import LossGuard
 from archspec.train.interrupt import StopRequest, stop_on_signals
+from archspec.train.observer import Observer
 from archspec.train.run_directory import check_absent, check_same_run, create_run, note_plan
 from archspec.train.session import Session, on_every_rank, on_first_rank
 from archspec.train.share import DataShare
+from archspec.train.speed import peak_memory
 from archspec.train.step import Measured, Stepper
 from archspec.train.world import World, enter_world
 
@@ -138,7 +132,6 @@ class _Run:
         self._share = share
         self._train = train
         self._world = world
-        self._listener = listener if listener is not None and world.is_first else Listener()
         model = compile(spec, device=world.device, seed=train.seed, plan=plan)
         self._stepper = Stepper(model, train, world=world, share=share, plan=plan)
         self._state = State(spec, model, self._stepper.optimizer)
@@ -147,7 +140,19 @@ class _Run:
             warmup_steps=math.ceil(train.schedule.warmup_tokens / train.batch_tokens),
             memory=self._state.extra,
         )
-        self._session = Session(train.checkpoint, self._state, world=world, listener=self._listener)
+        self._observer = on_every_rank(
+            world,
+            lambda: Observer(
+                model,
+                train=train,
+                plan=plan,
+                world=world,
+                mixture=mixture,
+                copies=share.tp,
+                listener=listener,
+            ),
+        )
+        self._session = Session(train.checkpoint, self._state, world=world, observer=self._observer)
 
     @contextlib.contextmanager
     def within(self, out: Path) -> Iterator[None]:
@@ -160,14 +165,7 @@ class _Run:
         """Run the remaining steps, or as many as ``stop`` lets."""
         train, session = self._train, self._session
         first = session.step
-        self._listener.on_start(
-            Start(
-                step=first,
-                num_steps=train.num_steps,
-                batch_tokens=train.batch_tokens,
-                out=session.out,
-            )
-        )
+        self._observer.start(first, session.out)
         stopped = self._world.any(stop.asked)
         while session.step < train.num_steps and not stopped:
             stopped = self._advance(stop)
@@ -179,7 +177,7 @@ class _Run:
             self._save()
         session.finish_saving()
         result = self._result(first)
-        self._listener.on_end(result)
+        self._observer.on_end(result)
         return result
 
     def _is_due(self, every: int | None) -> bool:
@@ -191,8 +189,8 @@ class _Run:
         began = time.perf_counter()
         number = self._session.step + 1
         rows = self._mixture.batch(number - 1)
-        self._listener.on_batch(Batch(step=number, rows=rows))
-        found = self._stepper.measure(rows, stop=stop.asked)
+        self._observer.on_batch(Batch(step=number, rows=rows))
+        found = self._stepper.measure(rows, usage=self._observer.recorder(number), stop=stop.asked)
         self._check_finite(number, found)
         self._check_path(number, found.loss)
         lr = self._stepper.update(number)
@@ -204,6 +202,8 @@ class _Run:
             lr=lr,
             grad_norm=found.grad_norm,
             seconds=time.perf_counter() - began,
+            table_lr=self._stepper.table_lr,
+            memory_bytes=peak_memory(self._world.device),
         )
         self._session.add_step(step)
         return stop.asked if self._world.size == 1 else found.stop
@@ -231,7 +231,7 @@ class _Run:
                 f"{CALMER}, or set guard.action: warn"
             )
         message = f"{spike}; {CALMER}"
-        self._listener.on_warning(Warned(step=step - 1, subject="loss", message=message))
+        self._observer.on_warning(Warned(step=step - 1, subject="loss", message=message))
 
     def _save(self) -> None:
         step = self._session.step

@@ -2,8 +2,8 @@
 
 ``spec.yaml``, ``train.yaml`` and, where there is one, ``plan.yaml`` are resolved copies; the plan
 is that of the last session, which may have had other ranks than those before. ``metadata.json``
-says what made the run, ``metrics.jsonl`` has a line per step and per evaluation, ``checkpoints/``
-the saved states.
+says what made the run, ``metrics.jsonl`` what it reported (:mod:`archspec.train.metrics`),
+``checkpoints/`` the saved states.
 """
 
 from __future__ import annotations
@@ -11,9 +11,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import platform
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import yaml
 
@@ -25,8 +24,7 @@ from archspec.spec.model import ModelSpec
 from archspec.spec.plan import PlanSpec
 from archspec.spec.train import TrainSpec
 from archspec.train.difference import describe_difference, inline_layers
-from archspec.train.events import Evaluation, Step
-from archspec.train.files import new_directory, read_json, replace_text, sync
+from archspec.train.files import new_directory, read_json, replace_text
 
 SPEC, TRAIN, PLAN, METADATA = "spec.yaml", "train.yaml", "plan.yaml", "metadata.json"
 METRICS, CHECKPOINTS = "metrics.jsonl", "checkpoints"
@@ -144,47 +142,6 @@ def check_same_run(out: Path, spec: ModelSpec, train: TrainSpec, hashes: Mapping
         )
 
 
-class MetricsLog:
-    """``metrics.jsonl``: a JSON object per step, and one with ``evaluation`` per evaluation.
-
-    Args:
-        path: The file.
-        step: Lines of later steps are cut off, as these steps will run again.
-    """
-
-    def __init__(self, path: Path, *, step: int) -> None:
-        self.steps: list[Step] = []
-        self.evaluation: Evaluation | None = None
-        kept = [line for line in _whole_lines(path) if line["step"] <= step]
-        for line in kept:
-            if "evaluation" in line:
-                self.evaluation = Evaluation(step=line["step"], metrics=line["evaluation"])
-            else:
-                self.steps.append(Step(**line))
-        replace_text(path, "".join(json.dumps(line) + "\n" for line in kept))
-        self._path = path
-        self._file = path.open("a", buffering=1)
-
-    def write_step(self, step: Step) -> None:
-        """Append a step."""
-        self.steps.append(step)
-        self._file.write(json.dumps(dataclasses.asdict(step)) + "\n")
-
-    def write_evaluation(self, evaluation: Evaluation) -> None:
-        """Append an evaluation."""
-        self.evaluation = evaluation
-        line = {"step": evaluation.step, "evaluation": dict(evaluation.metrics)}
-        self._file.write(json.dumps(line) + "\n")
-
-    def sync(self) -> None:
-        """Put every line on the disk, before a checkpoint says that these steps are done."""
-        sync(self._path)
-
-    def close(self) -> None:
-        """Close the file."""
-        self._file.close()
-
-
 def train_to_yaml(train: TrainSpec) -> str:
     """Write a train document with every default filled in; it loads again to the same value."""
     return yaml.safe_dump(train.model_dump(), sort_keys=False, allow_unicode=True)
@@ -193,17 +150,3 @@ def train_to_yaml(train: TrainSpec) -> str:
 def plan_to_yaml(plan: PlanSpec) -> str:
     """Write a plan document with every default filled in; it loads again to the same value."""
     return yaml.safe_dump(plan.model_dump(), sort_keys=False, allow_unicode=True)
-
-
-def _whole_lines(path: Path) -> Iterator[dict[str, Any]]:
-    """Read lines up to the first that is not whole, which a process that died may have left."""
-    if not path.exists():
-        return
-    for line in path.read_text(errors="replace").splitlines():
-        try:
-            entry = json.loads(line)
-        except ValueError:
-            return
-        if not isinstance(entry, dict) or "step" not in entry:
-            return
-        yield entry

@@ -17,9 +17,11 @@ from archspec.train.checkpoint import (
     save_checkpoint,
 )
 from archspec.train.checkpoint_names import list_checkpoints, step_of
-from archspec.train.events import Evaluation, Listener, Saved, Step
+from archspec.train.events import Evaluation, Saved, Step
 from archspec.train.files import sweep
-from archspec.train.run_directory import CHECKPOINTS, METRICS, MetricsLog
+from archspec.train.metrics import MetricsLog
+from archspec.train.observer import Observer
+from archspec.train.run_directory import CHECKPOINTS, METRICS
 from archspec.train.world import World
 
 Result = TypeVar("Result")
@@ -68,12 +70,12 @@ class Session:
     """
 
     def __init__(
-        self, settings: Checkpoint, state: State, *, world: World, listener: Listener
+        self, settings: Checkpoint, state: State, *, world: World, observer: Observer
     ) -> None:
         self._settings = settings
         self._state = state
         self._world = world
-        self._listener = listener
+        self._observer = observer
         self._log: MetricsLog | None = None
         self._saver: BackgroundSaver | None = None
         self._pending: Saved | None = None
@@ -99,26 +101,21 @@ class Session:
             if self._world.size == 1:  # otherwise other ranks may be gone, and it cannot end
                 with contextlib.suppress(RunError):
                     self.finish_saving()
-            if self._log is not None:
-                self._log.close()
+            self._observer.close()
 
     def add_step(self, step: Step) -> None:
         """Note a finished step."""
         self.step = step.step
         if self._log is None:
             self.history.append(step)
-        else:
-            self._log.write_step(step)
-        self._listener.on_step(step)
+        self._observer.on_step(step)
         if self._saver is not None and self._saver.is_done:
             self.finish_saving()
 
     def add_evaluation(self, evaluation: Evaluation) -> None:
         """Note metrics."""
         self.evaluation = evaluation
-        if self._log is not None:
-            self._log.write_evaluation(evaluation)
-        self._listener.on_evaluation(evaluation)
+        self._observer.on_evaluation(evaluation)
 
     def save(self, *, spare: int | None = None) -> None:
         """Save a checkpoint, unless nothing happened since the last or nothing is written.
@@ -152,7 +149,7 @@ class Session:
             self._saver.wait()
         saved, self._pending = self._pending, None
         if saved is not None:
-            self._listener.on_saved(saved)
+            self._observer.on_saved(saved)
 
     def last_good(self, *, before: int) -> str:
         """Name the last checkpoint of fewer steps: what came later is beyond repair."""
@@ -168,6 +165,7 @@ class Session:
 
     def _open_log(self, path: Path) -> None:
         self._log = MetricsLog(path, step=self.step)
+        self._observer.write_to(path.parent, self._log)
         self.history, self.evaluation = self._log.steps, self._log.evaluation
 
     def _share_evaluation(self) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import torch
 
+from archspec.blocks.usage import Recorder, join_recorders
 from archspec.compiler.clip import clip_gradients
 from archspec.model.transformer import Transformer
 from archspec.spec.plan import PlanSpec
@@ -15,7 +16,13 @@ from archspec.spec.train import TrainSpec
 from archspec.train.balance import RoutingBalance
 from archspec.train.data.source import Rows
 from archspec.train.gradient import BatchGradient
-from archspec.train.optimizer import build_optimizer, check_rounding, set_lr_share, settle_decay
+from archspec.train.optimizer import (
+    TABLES,
+    build_optimizer,
+    check_rounding,
+    set_lr_share,
+    settle_decay,
+)
 from archspec.train.schedule import lr_share
 from archspec.train.share import DataShare
 from archspec.train.tables import TableGradients
@@ -76,14 +83,21 @@ class Stepper:
         # Look-ups that bypass the carrier do not count in what rows owe.
         self._settles = self._tables.has_dense and train.optimizer.tables.weight_decay > 0
 
-    def measure(self, rows: Rows, *, stop: bool = False) -> Measured:
+    @property
+    def table_lr(self) -> float | None:
+        """The learning rate of tables in the last update; None if there are none."""
+        groups = self.optimizer.param_groups
+        return next((float(group["lr"]) for group in groups if group["name"] == TABLES), None)
+
+    def measure(self, rows: Rows, *, usage: Recorder | None = None, stop: bool = False) -> Measured:
         """Make the gradient of a batch, clipped, and wait for what it is like.
 
         Args:
             rows: The whole batch, the same on every rank.
+            usage: What the use of slots and experts is reported to.
             stop: Whether this rank was asked to stop.
         """
-        losses = self._gradient.accumulate(rows, self._balance.usage)
+        losses = self._gradient.accumulate(rows, join_recorders(self._balance.usage, usage))
         self._tables.finish(all_counted=bool(rows.counted.all()))
         norm = clip_gradients(self._parameters, self._limit, self._rows)
         asked = torch.full_like(norm, float(stop))

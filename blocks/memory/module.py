@@ -66,7 +66,7 @@ class ProductKeyLookup(Block):
         scores, slots = self.select(tokens)  # [tokens, num_heads, top_k]
         weights = torch.softmax(scores, dim=-1)
         if context.usage is not None:
-            context.usage.record(self.pool, slots, self.pool.slots)
+            context.usage.record(self.pool, slots, self.pool.slots, reader=self)
         value = self.pool(slots.flatten(1), weights.flatten(1), tokens)  # [tokens, value_dim]
         value = value.to(x.dtype)
         if self.gate is not None:

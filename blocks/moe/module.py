@@ -196,7 +196,7 @@ class MoeBlock(Block):
         loads = context.sum_over_batch(counts)
         context.add_loss("load_balance", load_balance_loss(scores, loads))
         if context.usage is not None:
-            context.usage.record(self.experts, chosen, self.config.num_experts)
+            context.usage.record(self.experts, chosen, self.config.num_experts, reader=self)
         weights = self._weights(scores, chosen).to(x.dtype)
         result: Tensor = self.experts(tokens, weights, chosen, counts).view_as(x)
         return result if self.shared is None else result + self._run_shared(self.shared, x, context)

@@ -69,7 +69,7 @@ class NgramBlock(Block):
         """See :class:`Block`."""
         rows = self._rows(context)  # [batch, seq, num_rows]
         if context.usage is not None:
-            context.usage.record(self.table, rows, self.table.slots)
+            context.usage.record(self.table, rows, self.table.slots, reader=self)
         found = self.table(rows).to(x.dtype).flatten(2)  # [batch, seq, num_rows * row_dim]
         d_model = x.shape[-1]
         key = F.rms_norm(self.key(found), (d_model,), self.key_norm, self._norm_eps)

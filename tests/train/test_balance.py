@@ -39,7 +39,7 @@ def test_a_bias_moves_against_the_load(tmp_path):
     model = compile(load_biased(tmp_path))
     balance = RoutingBalance(model, rate=0.5)
     for block in balance._blocks.values():
-        balance.usage.record(block.experts, torch.tensor([0, 0, 0, 1]), 8)
+        balance.usage.record(block.experts, torch.tensor([0, 0, 0, 1]), 8, reader=block)
     balance.step()
     for block in balance._blocks.values():
         assert block.routing_bias[0] < 0 < block.routing_bias[7]

@@ -116,7 +116,9 @@ def test_several_ranks_need_a_plan(spec, document):
 
 def test_rules_of_whole_rows_refuse_columns(spec, document):
     asked = document(optimizer=Optimizer(tables=TableOptimizer(rule="rowwise_adam")))
-    with pytest.raises(RankError, match="rule=rowwise_adam needs whole rows, but .* holds 8 of 16"):
+    with pytest.raises(
+        RankError, match=r"rule=rowwise_adam needs whole rows, but .* holds 8 of 16"
+    ):
         train_on(MESHES["memory"], spec, asked)
 
 

@@ -205,7 +205,7 @@ def _race(
 
 
 def _value(run: RunResult, metric: str) -> float | None:
-    return None if run.diverged is not None else run.metrics[metric]
+    return None if run.diverged is not None else run.metrics.get(metric)
 
 
 def _results(
@@ -218,11 +218,10 @@ def _results(
     designs = tuple(
         _design(entrant, race, rates[entrant.name], runs[entrant.name]) for entrant in race.entrants
     )
-    measured = {m for design in designs for run in design.finished for m in run.metrics}
     return RaceResults(
         settings=race.settings,
         train=race.train.model_dump(mode="json"),
-        metrics=tuple(metric for metric in race.train.metrics if metric in measured),
+        metrics=_measured(race, [run for design in designs for run in design.finished]),
         tokens=race.train.num_steps * race.train.batch_tokens,
         designs=designs,
         sweep=choices,
@@ -235,6 +234,17 @@ def _results(
             "cores": str(os.cpu_count()),
         },
     )
+
+
+def _measured(race: Race, runs: Sequence[RunResult]) -> tuple[str, ...]:
+    """Name the metrics that every run has at every evaluation. Raises RunError."""
+    metric = race.settings.metric
+    for run in runs:
+        if any(metric not in point.metrics for point in run.curve):
+            raise RunError(f"{run.key}: {metric} is missing or not finite at an evaluation")
+    points = [point for run in runs for point in run.curve]
+    names = race.train.metrics if points else ()
+    return tuple(name for name in names if all(name in point.metrics for point in points))
 
 
 def _design(entrant: Entrant, race: Race, rates: Rates, runs: Sequence[RunResult]) -> DesignResult:

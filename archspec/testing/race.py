@@ -2,6 +2,7 @@
 
 import dataclasses
 import random
+from typing import Any
 
 from archspec.race.results import (
     Check,
@@ -57,9 +58,7 @@ def diverged(result: RunResult) -> RunResult:
     )
 
 
-def design(
-    name: str, finals: list[float], *, ratio: float = 1.0, **changes: object
-) -> DesignResult:
+def design(name: str, finals: list[float], *, ratio: float = 1.0, **changes: Any) -> DesignResult:
     """A design whose runs end with these accuracies, one for each seed; ``changes`` are fields."""
     result = DesignResult(
         name=name,

@@ -159,7 +159,21 @@ def test_a_lost_batch_is_noticed(race: Race, trainer: Trainer) -> None:
 def test_a_diverged_run_is_a_result(race: Race, trainer: Trainer) -> None:
     trainer.diverging = "runs/shared/seed1"
     results = start_race(race, Path("out"))
+    assert load_results(Path("out/results.json")) == results
     assert [run.diverged for run in results.designs[1].runs] == [None, "nan"]
+
+
+def test_a_metric_without_a_value_is_left_out_and_the_races_own_is_demanded(
+    race: Race, trainer: Trainer
+) -> None:
+    start_race(race, Path("out"))
+    log = Path("out/runs/dense/seed0/metrics.jsonl")
+    text = log.read_text()
+    log.write_text(text.replace('"facts.nll": ', '"facts.nll": NaN, "x": ', 1))
+    assert resume_race(Path("out")).metrics == ("loss", METRIC)
+    log.write_text(text.replace(f'"{METRIC}": ', f'"{METRIC}": NaN, "x": ', 1))
+    with pytest.raises(RunError, match=f"runs/dense/seed0: {METRIC} is missing or not finite"):
+        resume_race(Path("out"))
 
 
 def test_a_spec_changed_meanwhile_is_refused(race: Race, trainer: Trainer) -> None:

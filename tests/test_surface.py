@@ -88,6 +88,7 @@ DOCUMENT_KEYS = {
         "checkpoint",
         "data",
         "evaluation",
+        "guard",
         "kind",
         "losses",
         "micro_batch_tokens",

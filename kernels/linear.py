@@ -68,11 +68,11 @@ def _is_for_onednn(x: Tensor, weight: Tensor) -> bool:
         prefers_onednn()
         and x.dtype == weight.dtype == torch.float32
         and x.is_cpu
+        and is_unwatched(x, weight)  # before any size is read, which a tracer would remark on
         and x.numel() * weight.shape[0] >= _LEAST_MACS
         and F.linear is _STOCK
         and torch.backends.mkldnn.enabled
         and os.environ.get(VARIABLE) not in ("torch", "reference")
-        and is_unwatched(x, weight)
         and not is_autocast("cpu")
     )
 

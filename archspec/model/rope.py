@@ -6,6 +6,7 @@ Element i turns with element i + dim / 2, as in published Llama weights.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -69,8 +70,7 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
     Elements after the first ``2 * cos.shape[-1]`` stay as they are.
     """
-    result: Tensor = _Turn.apply(x, cos, sin)
-    return result
+    return _turn(x, cos, sin)
 
 
 class _Turn(torch.autograd.Function):
@@ -101,4 +101,7 @@ class _Turn(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         cos, sin = ctx.saved_tensors
-        return _Turn.apply(grad, cos, -sin), None, None
+        return _turn(grad, cos, -sin), None, None
+
+
+_turn: Callable[[Tensor, Tensor, Tensor], Tensor] = _Turn.apply

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -53,8 +54,7 @@ def grouped_matmul(rows: Tensor, weights: Tensor, offsets: Tensor) -> Tensor:
             f"({rows.dtype}), but they are {offsets.dtype} and {weights.dtype}"
         )
     if rows.is_cpu and is_unwatched(rows, weights, offsets):
-        direct: Tensor = _Direct.apply(rows, weights, offsets)
-        return direct
+        return _multiply_directly(rows, weights, offsets)
     result: Tensor = grouped_matmul_op(rows, weights, offsets)
     return result
 
@@ -82,6 +82,9 @@ class _Direct(torch.autograd.Function):
             outer(rows, grads, offsets) if wants_weights else None,
             None,
         )
+
+
+_multiply_directly: Callable[[Tensor, Tensor, Tensor], Tensor] = _Direct.apply
 
 
 @torch.library.custom_op("archspec::grouped_matmul", mutates_args=())

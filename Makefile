@@ -9,7 +9,7 @@ READY := .venv/.ready
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadfile --durations=15
 
 .DEFAULT_GOAL := help
-.PHONY: bench bench-counters bench-gpu bench-kernels clean format help lint reference search setup test test-slow
+.PHONY: bench bench-counters bench-gpu bench-kernels bench-train clean format help lint reference search setup test test-slow
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | while IFS="$$(printf '\t')" read -r name text; do \
@@ -71,6 +71,13 @@ bench-counters: $(READY) ## compare other parameter and FLOP counters, write doc
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check \
 		-c constraints.txt -e '.[bench]'
 	@$(BIN)/python -m benchmarks counters
+
+bench-train: $(READY) ## measure training beside other libraries, write docs/training_speed.md; 12 minutes
+	@echo "Installing the libraries that training is compared with."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+		-c constraints.txt -e '.[bench,plot]'
+	@echo "Measuring training on this CPU, best with nothing else running."
+	@$(BIN)/python -m benchmarks train
 
 clean: ## remove caches and build output; .venv and runs/ stay
 	@echo "Removing caches and build output."

@@ -2,7 +2,7 @@
 
 Everybody trains on the same weights and batches, and losses are compared before times. Raw times go
 to benchmarks/results/ with a plot beside them. Takes 10 to 12 minutes on two idle cores and 16 GiB.
-Needs the extra `bench`; cases whose library is missing are skipped.
+Needs the extra `bench`; with --quick or --only, cases whose library is missing are skipped.
 """
 
 from __future__ import annotations
@@ -44,6 +44,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, metavar="DIR", help="write everything there instead")
     parser.add_argument("--load", type=Path, metavar="FILE", help="write up this run instead")
     given = parser.parse_args(arguments)
+    whole = not (given.quick or given.only or given.load)
+    missing = [name for name in LIBRARIES if installed(name) is None]
+    if whole and missing:
+        print(f"not installed: {', '.join(missing)}; run `make bench-train`")
+        return 0
     try:
         report = (
             report_from_json(given.load.read_text())
@@ -54,11 +59,10 @@ def main(arguments: list[str] | None = None) -> int:
     except BenchmarkError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    whole = not (given.quick or given.only)
     if given.out is not None:
         given.out.mkdir(parents=True, exist_ok=True)
         write(report, given.out, given.out / PAGE.name, plot_name=f"{STEM}.png")
-    elif whole:
+    elif whole or given.load:
         write(report, RESULTS, PAGE, plot_name=f"../benchmarks/results/{STEM}.png")
     return 0
 

@@ -14,6 +14,7 @@ import torch
 
 from archspec.errors import KernelError
 from archspec.kernels import dispatch
+from archspec.kernels.linear import prefers_onednn
 
 DTYPES = (torch.float32, torch.bfloat16)
 WIDTH = 1024  # elements of a row that the choice is explained for
@@ -124,7 +125,8 @@ def _driver() -> str | None:
 
 
 def _devices() -> dict[str, str]:
-    found = {"cpu": f"{platform.machine()}, {os.cpu_count()} logical CPUs"}
+    by_onednn = ", fp32 matmuls by oneDNN" if prefers_onednn() else ""
+    found = {"cpu": f"{platform.machine()}, {os.cpu_count()} logical CPUs{by_onednn}"}
     for index in range(torch.cuda.device_count()):
         card = torch.cuda.get_device_properties(index)
         memory = f"{card.total_memory / 1e9:.1f} GB"

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import pathlib
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -39,8 +40,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """
     if torch.compiler.is_compiling() or not _is_for_onednn(x, weight):
         return F.linear(x, weight, bias)
-    result: Tensor = _Linear.apply(x, weight, bias)
-    return result
+    return _linear(x, weight, bias)
 
 
 @cache
@@ -68,11 +68,11 @@ def _is_for_onednn(x: Tensor, weight: Tensor) -> bool:
         prefers_onednn()
         and x.dtype == weight.dtype == torch.float32
         and x.is_cpu
+        and is_unwatched(x, weight)  # before any size is read, which a tracer would remark on
         and x.numel() * weight.shape[0] >= _LEAST_MACS
         and F.linear is _STOCK
-        and torch.backends.mkldnn.enabled
+        and torch._C._get_mkldnn_enabled()
         and os.environ.get(VARIABLE) not in ("torch", "reference")
-        and is_unwatched(x, weight)
         and not is_autocast("cpu")
     )
 
@@ -97,6 +97,9 @@ class _Linear(torch.autograd.Function):
         if wants_weight:
             grad_weight = rows.T @ inputs if by_stock else _outer(rows, inputs)
         return grad_x, grad_weight, rows.sum(0) if wants_bias else None
+
+
+_linear: Callable[[Tensor, Tensor, Tensor | None], Tensor] = _Linear.apply
 
 
 def _times_transposed(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:

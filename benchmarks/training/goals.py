@@ -87,11 +87,11 @@ def growth(report: Report, name: str) -> tuple[Row, Row, float] | None:
         report: The run.
         name: A stock way, or an empty string for ours.
     """
-    times = {}
+    times: dict[int, tuple[Row, float]] = {}
     for row in report.of("slots"):
         found = [t for t in (row.others if name else (row.ours,)) if t.seconds]
         if found and (not name or found[0].name == name):
-            times[int(row.size["slots"])] = (row, found[0].median)
+            times.setdefault(int(row.size["slots"]), (row, found[0].median))
     if len(times) < 2:
         return None
     (small, before), (large, after) = times[min(times)], times[max(times)]

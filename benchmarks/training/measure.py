@@ -15,7 +15,7 @@ from archspec.bench.machine import free_bytes, machine
 from archspec.bench.results import Timing
 from archspec.bench.timing import Clock, Rounds, run_rounds
 from archspec.units import format_bytes, format_duration
-from benchmarks.training.report import Report, Row
+from benchmarks.training.report import Report, Row, threads_text
 from benchmarks.training.tasks import Task
 
 CPU = torch.device("cpu")
@@ -46,7 +46,7 @@ def run_tasks(tasks: Iterable[Task], *, quick: bool, progress: Progress) -> Repo
 
 def describe(row: Row) -> str:
     """Write a row in one line, as it is shown while the run goes on."""
-    head = f"{row.case} {row.label}, {row.dtype}, {row.threads} threads"
+    head = f"{row.case} {row.label}, {row.dtype}, {threads_text(row)}"
     if row.skipped is not None:
         return f"{head}: skipped, {row.skipped}"
     parts = [format_duration(row.ours.median)]
@@ -66,7 +66,9 @@ def _measured(task: Task, rounds: Rounds) -> Row:
         way.run(way.prepare(1))
     times = run_rounds(Clock(CPU), ways, rounds)
     measured = [
-        Timing(name=timing.name, seconds=tuple(times[timing.name])) if timing.name in ways else timing
+        Timing(name=timing.name, seconds=tuple(times[timing.name]))
+        if timing.name in ways
+        else timing
         for timing in timings
     ]
     return _row(task, measured)

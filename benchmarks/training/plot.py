@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from archspec.bench.results import size_text
 from archspec.units import format_duration
-from benchmarks.training.report import Report, Row
+from benchmarks.training.report import Report, Row, one_for_each_size, threads_text
 from benchmarks.training.slots import STOCK
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def _draw_ratios(axes: Axes, rows: list[Row]) -> None:
             label=None if row.case in seen else f"{row.case}: {_WORDS[row.case]}",
         )
         seen.add(row.case)
-    names = [f"{row.label}, {row.dtype}, {row.threads} thr." for row in rows]
+    names = [f"{row.label}, {row.dtype}, {threads_text(row)}" for row in rows]
     axes.set_yticks(range(len(rows)), names)
     axes.invert_yaxis()
     axes.axvline(1, color="#555555", linewidth=1)
@@ -60,8 +60,11 @@ def _draw_ratios(axes: Axes, rows: list[Row]) -> None:
 
 
 def _draw_slots(axes: Axes, report: Report) -> None:
+    from matplotlib.ticker import LogLocator
+
     rows = sorted(report.of("slots"), key=lambda row: int(row.size["slots"]))
-    _curve(axes, [(row, row.ours.median) for row in rows], "archspec", _OURS)
+    ours = [(row, row.ours.median) for row in one_for_each_size(rows)]
+    _curve(axes, ours, "archspec", _OURS)
     for name, colour in zip(STOCK, _OTHERS, strict=True):
         found = [
             (row, timing.median)
@@ -70,14 +73,17 @@ def _draw_slots(axes: Axes, report: Report) -> None:
             if timing.name == name and timing.seconds
         ]
         _curve(axes, found, name, colour)
+    axes.set_title("A small model's step over slots", loc="left", fontsize=11)
+    if not rows:
+        return
     axes.set_xscale("log", base=2)
     axes.set_yscale("log")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     ticks = sorted({int(row.size["slots"]) for row in rows})
     axes.set_xticks(ticks, [size_text("slots", tick) for tick in ticks])
     axes.minorticks_off()
     axes.yaxis.set_major_formatter(lambda value, _: format_duration(value))
     axes.grid(axis="y", color="#DDDDDD", linewidth=0.6)
-    axes.set_title("A small model's step over slots", loc="left", fontsize=11)
     axes.legend(frameon=False, fontsize=8)
 
 

@@ -95,6 +95,27 @@ class Report:
             raise BenchmarkError("\n".join(wrong))
 
 
+def same_size(one: Row, other: Row) -> bool:
+    """Say whether two rows differ in nothing but who ran beside ours."""
+    return all(
+        getattr(one, name) == getattr(other, name) for name in ("case", "label", "dtype", "threads")
+    )
+
+
+def one_for_each_size(rows: Sequence[Row]) -> tuple[Row, ...]:
+    """Return the first row of each size."""
+    return tuple(
+        row
+        for place, row in enumerate(rows)
+        if not any(same_size(row, earlier) for earlier in rows[:place])
+    )
+
+
+def threads_text(row: Row) -> str:
+    """Write how many threads a row ran on."""
+    return f"{row.threads} thread{'' if row.threads == 1 else 's'}"
+
+
 def report_json(report: Report) -> str:
     """Write a report as JSON, a row on each line."""
     head = {**asdict(report), "rows": []}
@@ -122,9 +143,7 @@ def report_from_json(text: str) -> Report:
 
 def _row(value: Mapping[str, Any]) -> Row:
     timings: Sequence[Mapping[str, Any]] = value["others"]
-    return Row(
-        **{**value, "ours": _timing(value["ours"]), "others": tuple(map(_timing, timings))}
-    )
+    return Row(**{**value, "ours": _timing(value["ours"]), "others": tuple(map(_timing, timings))})
 
 
 def _timing(value: Mapping[str, Any]) -> Timing:

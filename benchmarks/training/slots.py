@@ -75,7 +75,7 @@ def _draw(size: SlotsSize, stock: str) -> tuple[Entrant, ...]:
     inputs = batches(VOCAB_SIZE, rows=size.rows, seq_len=size.seq_len, count=16)
     table = 4 * size.slots * size.value_dim
 
-    def enter(name: str):  # noqa: ANN202 (a way)
+    def enter(name: str):
         model = compile(model_spec(_document(size)))
         if name == OURS:
             return step_way(our_loss(model), _our_optimizer(model), inputs)
@@ -144,7 +144,9 @@ def _our_optimizer(model: Transformer) -> torch.optim.Optimizer:
 def _stock_optimizer(model: Transformer, name: str) -> torch.optim.Optimizer:
     if name == DENSE:
         return adamw(model)
-    tables = {p for module in model.modules() if isinstance(module, Table) for p in module.parameters()}
+    tables = {
+        p for module in model.modules() if isinstance(module, Table) for p in module.parameters()
+    }
     return _Both(
         torch.optim.SparseAdam(list(tables), lr=LEARNING_RATE), _adamw_without(model, tables)
     )

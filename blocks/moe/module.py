@@ -84,9 +84,9 @@ class Experts(Part):
         top_k = chosen.shape[1]
         order = torch.argsort(chosen.flatten(), stable=True)  # [tokens * top_k], pair of each row
         places = invert(order)
-        rows: Tensor = _TakeTokens.apply(tokens, order, places, top_k)
+        rows = _take_tokens(tokens, order, places, top_k)
         outputs = self.exchange(self.run_rows, rows, counts)
-        by_pair: Tensor = _Permute.apply(outputs, places, order)
+        by_pair = _permute(outputs, places, order)
         result: Tensor = (by_pair.view(-1, top_k, outputs.shape[1]) * weights[..., None]).sum(1)
         return result
 
@@ -117,8 +117,10 @@ class _Permute(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         order, inverse = ctx.saved_tensors
-        result: Tensor = _Permute.apply(grad, inverse, order)
-        return result, None, None
+        return _permute(grad, inverse, order), None, None
+
+
+_permute: Callable[[Tensor, Tensor, Tensor], Tensor] = _Permute.apply
 
 
 class _TakeTokens(torch.autograd.Function):
@@ -133,8 +135,11 @@ class _TakeTokens(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         order, places = ctx.saved_tensors
-        by_pair: Tensor = _Permute.apply(grad, places, order)
+        by_pair = _permute(grad, places, order)
         return by_pair.view(-1, ctx.top_k, grad.shape[1]).sum(1), None, None, None
+
+
+_take_tokens: Callable[[Tensor, Tensor, Tensor, int], Tensor] = _TakeTokens.apply
 
 
 def invert(order: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor
 from torch.utils.flop_counter import register_flop_formula
 
 from archspec.kernels.autocast import cast_for_matmul
-from archspec.kernels.dispatch import implementation
+from archspec.kernels.dispatch import implementation, is_unwatched
 
 Gradients = tuple[Tensor | None, ...]
 
@@ -52,8 +53,38 @@ def grouped_matmul(rows: Tensor, weights: Tensor, offsets: Tensor) -> Tensor:
             "grouped_matmul: offsets are torch.int32 and weights have the dtype of rows "
             f"({rows.dtype}), but they are {offsets.dtype} and {weights.dtype}"
         )
+    if rows.is_cpu and is_unwatched(rows, weights, offsets):
+        return _multiply_directly(rows, weights, offsets)
     result: Tensor = grouped_matmul_op(rows, weights, offsets)
     return result
+
+
+class _Direct(torch.autograd.Function):
+    """The op and its gradients past torch's dispatcher, whose wrappers cost a small product."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor, weights: Tensor, offsets: Tensor) -> Tensor:
+        ctx.save_for_backward(rows, weights, offsets)
+        result: Tensor = implementation("grouped_matmul", rows)(rows, weights, offsets)
+        return result
+
+    @staticmethod
+    def backward(ctx: Any, grads: Tensor) -> Gradients:
+        if torch.is_grad_enabled():  # to be differentiated again
+            return _grouped_matmul_backward(ctx, grads)
+        rows, weights, offsets = ctx.saved_tensors
+        wants_rows, wants_weights, _ = ctx.needs_input_grad
+        multiply, outer = (
+            implementation(name, rows) for name in ("grouped_matmul", "grouped_outer")
+        )
+        return (
+            multiply(grads, weights.mT, offsets) if wants_rows else None,
+            outer(rows, grads, offsets) if wants_weights else None,
+            None,
+        )
+
+
+_multiply_directly: Callable[[Tensor, Tensor, Tensor], Tensor] = _Direct.apply
 
 
 @torch.library.custom_op("archspec::grouped_matmul", mutates_args=())
@@ -68,12 +99,6 @@ def grouped_outer(rows: Tensor, grads: Tensor, offsets: Tensor) -> Tensor:
     """See :func:`archspec.kernels.grouped_matmul.reference.grouped_outer`."""
     result: Tensor = implementation("grouped_outer", rows)(rows, grads, offsets)
     return result
-
-
-# The wrappers of custom_op cost as much as a small product; on CPU the kernel is called directly.
-_DIRECT = torch.library.Library("archspec", "IMPL")
-for _name in ("grouped_matmul", "grouped_outer"):
-    _DIRECT.impl(_name, lambda *args, name=_name: implementation(name, args[0])(*args), "CPU")
 
 
 @grouped_matmul_op.register_fake

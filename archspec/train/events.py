@@ -88,7 +88,7 @@ class Batch:
 
     Attributes:
         step: The step, counted from 1.
-        rows: All of its rows.
+        rows: Those that this rank sees: all of them, if there is one.
     """
 
     step: int

@@ -33,18 +33,20 @@ class BatchGradient:
         self, model: Transformer, train: TrainSpec, share: DataShare, device: torch.device
     ) -> None:
         self._model = model
-        self._rows = train.micro_tokens // train.seq_len
         self._parts = train.batch_tokens // train.micro_tokens
         self._coefficients = train.losses.coefficients()
         self._share = share
         self._device = device
         self._defer = _deferral(model) if self._parts > 1 else None
 
-    def accumulate(self, rows: Rows, usage: Recorder | None = None) -> dict[str, Tensor]:
+    def accumulate(
+        self, rows: Rows, targets: int, usage: Recorder | None = None
+    ) -> dict[str, Tensor]:
         """Run forward and backward passes over a batch.
 
         Args:
-            rows: The whole batch.
+            rows: What this rank sees of the batch, its micro-batches below each other.
+            targets: How many targets count in the whole batch.
             usage: Counts choices, if given.
 
         Returns:
@@ -56,12 +58,14 @@ class BatchGradient:
             ArchspecError: A block adds a loss that the document gives no coefficient for.
         """
         # Gradients are means over the data-parallel ranks, so each counts its targets so often.
-        targets = int(rows.counted.sum()) / self._share.parts
+        own_targets = targets / self._share.parts
         totals: dict[str, Tensor] = {}
-        for number, part in enumerate(self._share.micro_batches(rows, self._rows), 1):
+        size = len(rows) // self._parts
+        for number in range(self._parts):
             if self._defer is not None:
-                self._defer(number < self._parts)
-            self._pass(part, targets, usage, totals)
+                self._defer(number + 1 < self._parts)
+            part = rows.take(slice(number * size, (number + 1) * size))
+            self._pass(part, own_targets, usage, totals)
         return totals
 
     def _pass(

@@ -16,6 +16,7 @@ from archspec.spec.plan import PlanSpec
 from archspec.spec.train import TrainSpec
 from archspec.train.checkpoint import State
 from archspec.train.data.mixture import Mixture
+from archspec.train.data.source import Rows, join
 from archspec.train.evaluate import evaluate
 from archspec.train.events import Batch, Evaluation, Listener, Step, TrainResult, Warned
 from archspec.train.files import lock_directory
@@ -188,7 +189,7 @@ class _Run:
         """Run one optimizer step; tell whether to stop after it, the same on every rank."""
         began = time.perf_counter()
         number = self._session.step + 1
-        rows = self._mixture.batch(number - 1)
+        rows = self._own_rows(number - 1)
         self._observer.on_batch(Batch(step=number, rows=rows))
         found = self._stepper.measure(rows, usage=self._observer.recorder(number), stop=stop.asked)
         self._check_finite(number, found)
@@ -207,6 +208,16 @@ class _Run:
         )
         self._session.add_step(step)
         return stop.asked if self._world.size == 1 else found.stop
+
+    def _own_rows(self, step: int) -> Rows:
+        """Return what this rank sees of a batch, and leave the rest unread."""
+        train = self._train
+        if self._share.parts == 1:
+            return self._mixture.batch(step)
+        slices = self._share.slices(
+            train.batch_tokens // train.seq_len, train.micro_tokens // train.seq_len
+        )
+        return join([self._mixture.batch(step, part) for part in slices])
 
     def _check_finite(self, step: int, found: Measured) -> None:
         """Check what no update survives. Raises DivergedError."""

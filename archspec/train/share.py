@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from archspec.compiler.plan.mesh import Mesh
 from archspec.errors import RunError
 from archspec.spec.train import TrainSpec
-from archspec.train.data.source import Rows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,8 +43,8 @@ class DataShare:
             "another number of ranks"
         )
 
-    def micro_batches(self, rows: Rows, size: int) -> Iterator[Rows]:
-        """Cut a batch into micro-batches of ``size`` rows, and each to what this rank sees."""
+    def slices(self, rows: int, size: int) -> Iterator[slice]:
+        """Yield which rows of a batch this rank sees, for each micro-batch of ``size`` rows."""
         own = size // self.parts
-        for start in range(self.index * own, len(rows), size):
-            yield rows.take(slice(start, start + own))
+        for start in range(self.index * own, rows, size):
+            yield slice(start, start + own)

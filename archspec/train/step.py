@@ -68,6 +68,7 @@ class Stepper:
         self.model = model
         self._train = train
         self._world = world
+        self._share = share
         self._total = train.num_steps * train.batch_tokens
         self._limit = train.optimizer.clip_norm or math.inf
         self._tables = TableGradients(model)
@@ -93,12 +94,14 @@ class Stepper:
         """Make the gradient of a batch, clipped, and wait for what it is like.
 
         Args:
-            rows: The whole batch, the same on every rank.
+            rows: What this rank sees of the batch, its micro-batches below each other.
             usage: What the use of slots and experts is reported to.
             stop: Whether this rank was asked to stop.
         """
-        losses = self._gradient.accumulate(rows, join_recorders(self._balance.usage, usage))
-        self._tables.finish(all_counted=bool(rows.counted.all()))
+        targets = self._count_targets(rows)
+        recorder = join_recorders(self._balance.usage, usage)
+        losses = self._gradient.accumulate(rows, targets, recorder)
+        self._tables.finish(all_counted=targets == self._train.batch_tokens)
         norm = clip_gradients(self._parameters, self._limit, self._rows)
         asked = torch.full_like(norm, float(stop))
         own = torch.stack([value.to(norm) for value in (asked, *losses.values())])
@@ -107,6 +110,13 @@ class Stepper:
         named = dict(zip(losses, values, strict=True))
         loss = named.pop("loss")
         return Measured(loss=loss, auxiliary=named, grad_norm=grad_norm, stop=asked_by > 0)
+
+    def _count_targets(self, rows: Rows) -> int:
+        """Count the targets of the whole batch, of which this rank has a part."""
+        own = int(rows.counted.sum())
+        if self._world.size == 1:
+            return own
+        return int(self._world.sum(torch.tensor(own))) // self._share.tp
 
     def update(self, number: int) -> float:
         """Apply the gradient as step ``number``, counted from 1; return the learning rate."""

@@ -84,6 +84,7 @@ DOCUMENT_KEYS = {
         "checkpoint",
         "data",
         "evaluation",
+        "guard",
         "kind",
         "losses",
         "micro_batch_tokens",

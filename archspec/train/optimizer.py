@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from archspec.errors import RunError
 from archspec.kernels.row_gradient import RowGradient
@@ -93,10 +93,12 @@ def _row_optimizer(
     own = settings.tables
     beta1 = settings.beta1 if own.beta1 is None else own.beta1
     beta2 = settings.beta2 if own.beta2 is None else own.beta2
+    carriers: dict[Tensor, RowGradient] = {}
+    carriers.update((parameter, gradient) for parameter, gradient in rows.items())
     group = _group(TABLES, list(rows), settings.lr * own.lr_multiplier, own.weight_decay)
     try:
         return RowOptimizer(
-            [group], dict(rows), rule=own.rule, betas=(beta1, beta2), eps=settings.eps, seed=seed
+            [group], carriers, rule=own.rule, betas=(beta1, beta2), eps=settings.eps, seed=seed
         )
     except ValueError as error:  # a dtype that no rule trains
         raise RunError(f"the tables cannot be trained: {error}") from None

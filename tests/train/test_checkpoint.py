@@ -88,6 +88,13 @@ def test_the_newest_are_kept(tmp_path, state):
     assert len(list(tmp_path.iterdir())) == 2
 
 
+def test_one_that_is_spared_stays_however_many_are_newer(tmp_path, state):
+    for step in range(8, 14):
+        save_checkpoint(tmp_path, state, step=step, keep=2, spare=11 if step > 10 else None)
+    names = ["step_000010", "step_000012", "step_000013"]
+    assert [path.name for path in list_checkpoints(tmp_path)] == names
+
+
 def test_order_is_by_step_and_foreign_names_are_ignored(tmp_path):
     for name in ("step_1000000", "step_999999", ".unfinished-step_5-x", "step_x", "notes"):
         (tmp_path / name).mkdir()

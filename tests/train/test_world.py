@@ -54,6 +54,8 @@ def agree(rank):
         assert torch.equal(values, torch.full((2,), float(rank)))
         messages = [f"rank {rank}" if rank in tellers else None for tellers in ((), (2,), (1, 2))]
         world.barrier()
+        taken = world.sum(torch.tensor([world.takes("failure"), world.takes("other")]).int())
+        assert taken.tolist() == [1, 1], "by one rank each"
         found = (
             world.any(rank == 2),
             world.any(False),

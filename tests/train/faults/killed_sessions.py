@@ -55,9 +55,19 @@ def in_a_fork(action) -> None:
     assert process.exitcode == 0, f"{action.__name__} ended with {process.exitcode}"
 
 
-def bytes_written() -> int:
+def lines_written() -> int:
     log = OUT / "metrics.jsonl"
-    return log.stat().st_size if log.exists() else 0
+    return log.read_bytes().count(b"\n") if log.exists() else 0
+
+
+def wait_for_lines(session, count: int) -> None:
+    """Wait until the session has written so many lines: fast machines get no further."""
+    before = known = lines_written()
+    while session.is_alive() and known < before + count:
+        time.sleep(0.0005)
+        now = lines_written()
+        # A session cuts off what comes after its checkpoint.
+        before, known = min(before, now), now
 
 
 def main(seed: int, kills: int) -> None:
@@ -66,11 +76,9 @@ def main(seed: int, kills: int) -> None:
     half_written, went_on_from = 0, []
     for _ in range(kills):
         session = CONTEXT.Process(target=run_session)
-        before = bytes_written()
         session.start()
-        while session.is_alive() and bytes_written() <= before:
-            time.sleep(0.001)
-        time.sleep(rng.random() * 0.25)
+        wait_for_lines(session, rng.randint(1, 6))
+        time.sleep(rng.random() * 0.02)  # some steps' time
         session.kill()
         session.join()
         assert session.exitcode == -9, "the run is too short for so many kills"

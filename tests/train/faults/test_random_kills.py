@@ -11,7 +11,7 @@ PROGRAM = Path(__file__).with_name("killed_sessions.py")
 
 @pytest.mark.slow
 def test_twenty_kills_change_nothing(jobs):
-    shape = {"steps": 400, "every": 2}
+    shape = {"steps": 220, "every": 2}
     whole = jobs("whole").write(**shape).finish(plan=False)
     job = jobs("killed").write(**shape)
     status, out, error = job.run("0", "20", program=(sys.executable, str(PROGRAM)))

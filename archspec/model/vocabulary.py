@@ -10,6 +10,7 @@ from torch import Tensor
 
 from archspec.blocks.part import local
 from archspec.kernels.linear import linear
+from archspec.model.likelihood import target_nll
 
 
 class Vocabulary(Protocol):
@@ -44,7 +45,7 @@ class LocalVocabulary:
 
     def nll(self, x: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
         """See :class:`Vocabulary`."""
-        return F.cross_entropy(widen(self.logits(x, weight)), targets, reduction="none")
+        return target_nll(widen(self.logits(x, weight)), targets)
 
 
 def widen(logits: Tensor) -> Tensor:

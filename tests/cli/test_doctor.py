@@ -79,6 +79,8 @@ def test_fits_the_terminal_and_has_no_colour_in_a_pipe(width, capsys, monkeypatc
 def test_dtypes_that_go_alike_share_a_row(capsys):
     assert main(["doctor"]) == 0
     lines = [
-        line for line in capsys.readouterr().out.splitlines() if line.startswith("grouped_matmul ")
+        line
+        for line in capsys.readouterr().out.splitlines()
+        if line.startswith("product_key_topk ")
     ]
     assert len(lines) == 1 + torch.cuda.is_available()

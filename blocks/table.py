@@ -105,6 +105,11 @@ class Table(Part):
         """Where gradients are collected, by the parameter's name; empty if they are dense."""
         return self._row_gradients
 
+    @property
+    def is_gathered(self) -> bool:
+        """Whether FSDP gathers the table whenever it is read; such a table collects nothing."""
+        return any(_gathering_ranks(self, p) > 1 for p in self.parameters(recurse=False))
+
     def collect_rows(self, enabled: bool = True) -> None:
         """Collect look-ups instead of dense gradients, or end that.
 
@@ -145,19 +150,25 @@ class Table(Part):
 
 
 def _require_in_place(table: Table, name: str, parameter: Tensor) -> None:
+    ranks = _gathering_ranks(table, parameter)
+    if ranks > 1:
+        raise ArchspecError(
+            f"{type(table).__name__}.{name}: rows are collected where they are held, but FSDP over "
+            f"{ranks} ranks gathers this table whenever it is read; fold it "
+            "(`memory` of the plan's mesh), or leave its gradient dense"
+        )
+
+
+def _gathering_ranks(table: Table, parameter: Tensor) -> int:
+    """Return over how many ranks FSDP has laid a parameter; 1 if it leaves it alone."""
     if type(parameter) in (Tensor, nn.Parameter):
-        return
+        return 1
     from torch.distributed.fsdp import FSDPModule
     from torch.distributed.tensor import DTensor
 
-    if not (isinstance(table, FSDPModule) and isinstance(parameter, DTensor)):
-        return
-    if parameter.device_mesh.size() > 1:
-        raise ArchspecError(
-            f"{type(table).__name__}.{name}: rows are collected where they are held, but FSDP over "
-            f"{parameter.device_mesh.size()} ranks gathers this table whenever it is read; fold it "
-            "(`memory` of the plan's mesh), or leave its gradient dense"
-        )
+    if isinstance(table, FSDPModule) and isinstance(parameter, DTensor):
+        return parameter.device_mesh.size()
+    return 1
 
 
 def row_gradients(model: nn.Module) -> dict[nn.Parameter, RowGradient]:

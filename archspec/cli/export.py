@@ -26,7 +26,8 @@ def add_parser(commands: Subparsers) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Write the file and say how large it is."""
-    from archspec.train.export import export_weights, find_checkpoint
+    from archspec.train.export import export_weights
+    from archspec.train.load import find_checkpoint
     from archspec.units import format_bytes
 
     checkpoint, out = find_checkpoint(Path(arguments.checkpoint)), Path(arguments.out)

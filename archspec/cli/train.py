@@ -33,7 +33,11 @@ def add_parser(commands: Subparsers) -> None:
     parser.add_argument(
         "--resume",
         metavar="RUN_DIR",
-        help="go on with a run from its last checkpoint; all settings are its own",
+        help="go on with a run from its last checkpoint; all settings are its own, the plan too "
+        "unless another is given",
+    )
+    parser.add_argument(
+        "--plan", metavar="PLAN", help="a plan document: how the model is laid over ranks"
     )
     parser.add_argument("--seed", type=int, metavar="N", help="instead of the train document's")
     parser.add_argument(
@@ -50,7 +54,7 @@ def run(arguments: argparse.Namespace) -> int:
     from rich.console import Console
 
     from archspec.report.training import TrainingView, result_table, speed_line
-    from archspec.spec.load import load_model, load_train
+    from archspec.spec.load import load_model, load_plan, load_train
     from archspec.train.loop import train
     from archspec.train.run_directory import load_run
 
@@ -58,8 +62,12 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.resume:
         record = load_run(out)
         spec, settings, device = record.spec, record.train, record.device
+        plan = record.plan
     else:
         spec, settings, device = load_model(arguments.spec), load_train(arguments.train), "cpu"
+        plan = None
+    if arguments.plan:
+        plan = load_plan(arguments.plan)
     view = TrainingView(Console(stderr=True, highlight=False))
     try:
         result = train(
@@ -70,6 +78,7 @@ def run(arguments: argparse.Namespace) -> int:
             seed=arguments.seed,
             device=arguments.device or device,
             listener=view,
+            plan=plan,
         )
     finally:
         view.close()

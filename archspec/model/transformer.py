@@ -70,7 +70,11 @@ class Transformer(Part):
         return self.vocabulary.logits(x, self._head_weight)
 
     def nll(
-        self, token_ids: Tensor, targets: Tensor, context: ForwardContext | None = None
+        self,
+        token_ids: Tensor,
+        targets: Tensor,
+        context: ForwardContext | None = None,
+        counted: Tensor | None = None,
     ) -> Tensor:
         """Return each target's negative log-likelihood in nats.
 
@@ -80,16 +84,24 @@ class Transformer(Part):
             token_ids: [batch, seq].
             targets: [batch, seq], the token after each.
             context: As for ``forward``.
+            counted: [batch, seq] bool, the positions whose target counts; no others have logits.
+                On the CPU, whatever the model is on: to find them there would wait for the device.
 
         Returns:
-            [batch, seq], at least in fp32.
+            [batch, seq], or with ``counted`` [counted] in their order; at least in fp32.
 
         Raises:
             ArchspecError: As ``forward`` does.
         """
         x = self._stream(token_ids, context).flatten(0, 1)
-        nll = self.vocabulary.nll(x, self._head_weight, targets.flatten())
-        return nll.view(targets.shape).clone()  # FSDP hooks into what is returned: no view
+        flat = targets.flatten()
+        if counted is not None and not counted.all():
+            places = counted.flatten().nonzero()[:, 0].to(x.device, non_blocking=True)
+            x, flat = x.index_select(0, places), flat.index_select(0, places)
+        nll = self.vocabulary.nll(x, self._head_weight, flat)
+        if counted is None:
+            nll = nll.view(targets.shape)
+        return nll.clone()  # FSDP hooks into what is returned: no view
 
     @property
     def _head_weight(self) -> Tensor:

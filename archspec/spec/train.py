@@ -13,14 +13,85 @@ from archspec.schema import Count, NonNegativeFloat, PositiveFloat, PositiveInt,
 from archspec.spec.data.registry import SourceField
 
 
-class TableOptimizer(Schema):
-    """What differs for the rows of value tables."""
+class Schedule(Schema):
+    """How the learning rate moves over the run.
 
+    ``wsd`` (warm-up, stable, decay: Hu et al., arXiv 2404.06395) stays at its peak until its last
+    ``decay_tokens``. A fifth of the run, falling as one minus the root of what is done of it, does
+    as well as a cosine (Hägele et al., arXiv 2405.18392).
+    """
+
+    kind: Annotated[
+        Literal["cosine", "wsd", "constant"], Field(description="Shape after warm-up.")
+    ] = "cosine"
+    warmup_tokens: Annotated[Count, Field(description="Linear rise over so many tokens.")] = 0
+    final_share: Annotated[
+        Share,
+        Field(description="Rate at the end of a cosine or a decay, over the peak."),
+    ] = 0.1
+    decay_tokens: Annotated[
+        PositiveInt | None,
+        Field(description="Tokens of the decay that ends wsd; null: a fifth of the run."),
+    ] = None
+    decay: Annotated[
+        Literal["linear", "1-sqrt"], Field(description="Shape of the decay that ends wsd.")
+    ] = "1-sqrt"
+
+    def check(self) -> Iterator[Fault]:
+        """Yield every rule broken between the fields."""
+        if self.kind == "wsd":
+            return
+        for name, default in (("decay_tokens", None), ("decay", "1-sqrt")):
+            if getattr(self, name) != default:
+                yield Fault(
+                    (name,),
+                    f"{name} is a setting of wsd, but kind={self.kind}; use kind: wsd or leave "
+                    f"{name} out",
+                )
+
+
+class TableOptimizer(Schema):
+    """What differs for the rows of value tables.
+
+    Whatever the rule, a row that no token of the batch looked up stays as it is, moments included.
+    """
+
+    rule: Annotated[
+        Literal["adam", "rowwise_adam", "rowwise_adagrad", "sgd"],
+        Field(
+            description="adam: as the rest; rowwise_adam: one second moment a row, two thirds of "
+            "the memory; rowwise_adagrad: one number a row; sgd: none."
+        ),
+    ] = "adam"
     lr_multiplier: Annotated[
         PositiveFloat,
         Field(description="Learning rate of tables over that of the rest."),
     ] = 10.0
     weight_decay: Annotated[NonNegativeFloat, Field(description="Decay of table rows.")] = 0.0
+    beta1: Annotated[
+        Share | None,
+        Field(description="Decay of the first moment, 0 keeps none; null: as the rest."),
+    ] = None
+    beta2: Annotated[
+        Share | None, Field(description="Decay of the second moment; null: as the rest.")
+    ] = None
+    schedule: Annotated[
+        Schedule | None, Field(description="Schedule of tables; null: that of the rest.")
+    ] = None
+
+    def check(self) -> Iterator[Fault]:
+        """Yield every rule broken between the fields."""
+        uses_betas = self.rule in ("adam", "rowwise_adam")
+        for name in ("beta1", "beta2"):
+            if getattr(self, name) is not None and not uses_betas:
+                yield Fault(
+                    (name,),
+                    f"{name} is a setting of adam and rowwise_adam, but rule={self.rule}; leave "
+                    f"{name} out",
+                )
+        if self.schedule is not None:
+            for fault in self.schedule.check():
+                yield Fault(("schedule", *fault.path), fault.message)
 
 
 class Optimizer(Schema):
@@ -42,19 +113,6 @@ class Optimizer(Schema):
     tables: Annotated[TableOptimizer, Field(description="Value tables.")] = TableOptimizer()
 
 
-class Schedule(Schema):
-    """How the learning rate moves over the run."""
-
-    kind: Annotated[Literal["cosine", "constant"], Field(description="Shape after warm-up.")] = (
-        "cosine"
-    )
-    warmup_tokens: Annotated[Count, Field(description="Linear rise over so many tokens.")] = 0
-    final_share: Annotated[
-        Share,
-        Field(description="Rate at the end of a cosine, over the peak."),
-    ] = 0.1
-
-
 class Losses(Schema):
     """Coefficients of losses that blocks add to the cross-entropy."""
 
@@ -73,6 +131,10 @@ class Checkpoint(Schema):
         Field(description="Save after so many steps; null: only at the end."),
     ] = None
     keep: Annotated[PositiveInt, Field(description="How many of the newest are kept.")] = 2
+    background: Annotated[
+        bool,
+        Field(description="Train on while a large checkpoint (16 MiB of weights) is written."),
+    ] = True
 
 
 class Evaluation(Schema):
@@ -144,6 +206,13 @@ class TrainSpec(Schema):
                 "micro_batch_tokens must divide batch_tokens, but batch_tokens="
                 f"{self.batch_tokens} and micro_batch_tokens={self.micro_tokens}",
             )
+        for path, faults in (
+            (("schedule",), self.schedule.check()),
+            (("optimizer", "tables"), self.optimizer.tables.check()),
+        ):
+            for fault in faults:
+                yield Fault((*path, *fault.path), fault.message)
+        yield from self._check_decay()
         for index, source in enumerate(self.data):
             for fault in source.check(self.seq_len):
                 yield Fault(("data", index, *fault.path), fault.message)
@@ -154,4 +223,20 @@ class TrainSpec(Schema):
                     ("data", index),
                     f"a source named {name!r} is already given by data[{names.index(name)}]; "
                     "join them or rename the file",
+                )
+
+    def _check_decay(self) -> Iterator[Fault]:
+        """Yield a fault for a decay that would begin before its warm-up ends."""
+        for path, schedule in (
+            (("schedule",), self.schedule),
+            (("optimizer", "tables", "schedule"), self.optimizer.tables.schedule),
+        ):
+            if schedule is None or schedule.decay_tokens is None:
+                continue
+            if schedule.warmup_tokens + schedule.decay_tokens > self.tokens:
+                yield Fault(
+                    (*path, "decay_tokens"),
+                    "warmup_tokens + decay_tokens <= tokens must hold, but warmup_tokens="
+                    f"{schedule.warmup_tokens}, decay_tokens={schedule.decay_tokens} and tokens="
+                    f"{self.tokens}; shorten one of them",
                 )

@@ -13,7 +13,7 @@ import re
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +24,13 @@ from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.state_dict_loader import load
 from torch.distributed.checkpoint.state_dict_saver import async_save, save
 
-from archspec.compiler.boxes import held
 from archspec.errors import RunError
 from archspec.spec.dump import spec_hash, to_document
 from archspec.spec.model import ModelSpec
 from archspec.train.difference import describe_difference, inline_layers
 from archspec.train.files import read_json, remove_directory
+from archspec.train.optimizer_state import StateToFill, kept_state
+from archspec.train.owed_decay import OwedDecay
 from archspec.train.storage import (
     ShardReader,
     ShardWriter,
@@ -42,16 +43,20 @@ FORMAT = 2
 HEAD = "state.json"
 MODEL = "model/"  # what the names of weights begin with in the index
 _NAME = re.compile(r"step_([0-9]+)")
-_MOMENTS = ("exp_avg", "exp_avg_sq", "step")
 
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What is saved: the objects that hold it, or that it is loaded into."""
+    """What is saved: the objects that hold it, or that it is loaded into.
+
+    Attributes:
+        extra: Numbers beside the tensors, by name, changed in place; the first rank's are saved.
+    """
 
     spec: ModelSpec
     model: nn.Module
     optimizer: torch.optim.Optimizer
+    extra: dict[str, float | list[float]] = field(default_factory=dict)
 
 
 def list_checkpoints(folder: Path) -> list[Path]:
@@ -109,6 +114,11 @@ class BackgroundSaver:
         self._running = (path, writer, future)
         return path
 
+    @property
+    def is_done(self) -> bool:
+        """Whether there is a save to hear the end of, without waiting."""
+        return self._running is not None and self._running[2].done()
+
     def wait(self) -> None:
         """Wait for the save under way. Raises RunError if it failed."""
         if self._running is None:
@@ -130,16 +140,40 @@ def load_checkpoint(path: Path, state: State) -> int:
     head = read_head(path)
     _check_spec(path, head, state.spec)
     stored = read_index(path)
-    moments = dict(_moments_to_fill(state))
-    wanted = {**_weights(state), **moments}
+    kept = StateToFill(state.model, state.optimizer, stored)
+    wanted = {**_weights(state.model), **kept.tensors}
     _check_tensors(path, stored, wanted)
+    _read(path, stored, wanted)
+    kept.take()
+    state.extra.clear()
+    state.extra.update(head.get("extra", {}))
+    step: int = head["step"]
+    return step
+
+
+def load_weights(path: Path, model: nn.Module) -> None:
+    """Load the weights of a checkpoint, and nothing else, whatever dtype they were kept in.
+
+    Decay that rows of tables owe is applied.
+
+    Raises:
+        RunError: It is damaged, or its weights are not the model's.
+    """
+    stored = read_index(path)
+    weights = {name: tensor for name, tensor in stored.items() if name.startswith(MODEL)}
+    wanted = _weights(model)
+    _check_tensors(path, weights, wanted, with_dtype=False)
+    _read(path, weights, wanted)
+    for name, tensor in wanted.items():
+        owed = OwedDecay.find(path, stored, name.removeprefix(MODEL))
+        if owed is not None:
+            owed.settle(tensor)
+
+
+def _read(path: Path, stored: Mapping[str, StoredTensor], wanted: dict[str, Tensor]) -> None:
     _on_first_rank(lambda: check_files(path, stored))
     with _reported(path, None), _single_process_is_fine():
         load(wanted, storage_reader=ShardReader(path, stored))
-    for name, parameter in _learned(state).items():
-        state.optimizer.state[parameter] = {key: moments[f"{name}/{key}"] for key in _MOMENTS}
-    step: int = head["step"]
-    return step
 
 
 def read_head(path: Path) -> dict[str, Any]:
@@ -156,6 +190,7 @@ def _writer(path: Path, state: State, step: int) -> ShardWriter:
         "step": step,
         "spec_hash": spec_hash(state.spec),
         "spec": to_document(state.spec, canonical=True),
+        "extra": state.extra,
     }
     return ShardWriter(path, {HEAD: json.dumps(head, indent=1)})
 
@@ -213,34 +248,11 @@ def _on_first_rank(check: Callable[[], None]) -> None:
 
 
 def _held(state: State) -> dict[str, Tensor]:
-    return {**_weights(state), **dict(_moments(state))}
+    return {**_weights(state.model), **dict(kept_state(state.model, state.optimizer))}
 
 
-def _weights(state: State) -> dict[str, Tensor]:
-    return {f"{MODEL}{name}": value for name, value in state.model.state_dict().items()}
-
-
-def _learned(state: State) -> dict[str, nn.Parameter]:
-    """Return the optimizer's parameters, by the names of their moments."""
-    names = {parameter: name for name, parameter in state.model.named_parameters()}
-    groups = state.optimizer.param_groups
-    return {f"optimizer/{names[p]}": p for group in groups for p in group["params"]}
-
-
-def _moments(state: State) -> Iterator[tuple[str, Tensor]]:
-    for name, parameter in _learned(state).items():
-        if not held(parameter).numel():
-            continue  # a part without elements has no gradient; the others write the moments
-        kept = state.optimizer.state[parameter]
-        assert kept, f"{name} has never had a gradient, so Adam holds nothing for it"
-        yield from ((f"{name}/{key}", kept[key]) for key in _MOMENTS)
-
-
-def _moments_to_fill(state: State) -> Iterator[tuple[str, Tensor]]:
-    for name, parameter in _learned(state).items():
-        for key in _MOMENTS:
-            scalar = key == "step"
-            yield f"{name}/{key}", torch.zeros(()) if scalar else torch.zeros_like(parameter)
+def _weights(model: nn.Module) -> dict[str, Tensor]:
+    return {f"{MODEL}{name}": value for name, value in model.state_dict().items()}
 
 
 def _check_spec(path: Path, head: Mapping[str, Any], spec: ModelSpec) -> None:
@@ -258,14 +270,19 @@ def _check_spec(path: Path, head: Mapping[str, Any], spec: ModelSpec) -> None:
 
 
 def _check_tensors(
-    path: Path, found: Mapping[str, StoredTensor], wanted: Mapping[str, Tensor]
+    path: Path,
+    found: Mapping[str, StoredTensor],
+    wanted: Mapping[str, Tensor],
+    *,
+    with_dtype: bool = True,
 ) -> None:
     missing = sorted(wanted.keys() - found.keys())
     unexpected = sorted(found.keys() - wanted.keys())
     unlike = [
         f"{name} is {_form(found[name])} instead of {_form(wanted[name])}"
         for name in sorted(wanted.keys() & found.keys())
-        if _form(found[name]) != _form(wanted[name])
+        if tuple(found[name].shape) != tuple(wanted[name].shape)
+        or (with_dtype and found[name].dtype != wanted[name].dtype)
     ]
     faults = [f"missing: {', '.join(missing[:4])}"] if missing else []
     faults += [f"unexpected: {', '.join(unexpected[:4])}"] if unexpected else []

@@ -16,7 +16,7 @@ from archspec.train.data.mixture import Mixture
 from archspec.train.data.source import LOSS, MAIN, DataSource, Rows
 
 
-def as_context(rows: Rows, device: str) -> ForwardContext:
+def as_context(rows: Rows, device: str | torch.device) -> ForwardContext:
     """Turn rows into what a forward pass gets; one document a row needs no mask."""
     documents = rows.documents
     single = bool((documents == documents[:, :1]).all())

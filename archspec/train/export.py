@@ -15,30 +15,21 @@ import torch
 from torch import Tensor
 
 from archspec.errors import RunError
-from archspec.train.checkpoint import MODEL, list_checkpoints, read_head
+from archspec.train.checkpoint import MODEL, read_head
 from archspec.train.files import UNFINISHED, sync
-from archspec.train.run_directory import CHECKPOINTS
+from archspec.train.owed_decay import OwedDecay
 from archspec.train.storage import DTYPE_NAMES, StoredTensor, check_files, read_box, read_index
 
 _ALIGNMENT = 8  # bytes, of the header
 _BITS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
-def find_checkpoint(path: Path) -> Path:
-    """Return a checkpoint as it is, or the newest one of a run. Raises RunError."""
-    saved = list_checkpoints(path / CHECKPOINTS)
-    if saved:
-        return saved[-1]
-    if not path.is_dir():
-        raise RunError(f"{path}: there is no such directory; name a run or one of its checkpoints")
-    return path
-
-
 def export_weights(checkpoint: Path, out: Path) -> int:
     """Write the weights of a checkpoint into one file, and return its bytes.
 
-    Values are copied chunk by chunk, so memory holds one chunk and never the model. Names are those
-    of the built model; the file's metadata have the spec, its hash and the step.
+    Values are copied chunk by chunk, so memory holds one chunk and never the model. Decay that rows
+    of tables owe is applied. Names are those of the built model; the file's metadata have the spec,
+    its hash and the step.
 
     Args:
         checkpoint: Its directory.
@@ -50,16 +41,17 @@ def export_weights(checkpoint: Path, out: Path) -> int:
     if out.exists():
         raise RunError(f"{out}: exists already; name another file or remove it")
     head = read_head(checkpoint)
+    everything = read_index(checkpoint)
     stored = {
         name.removeprefix(MODEL): tensor
-        for name, tensor in read_index(checkpoint).items()
+        for name, tensor in everything.items()
         if name.startswith(MODEL)
     }
     check_files(checkpoint, stored)
     draft = out.with_name(f"{UNFINISHED}{out.name}")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        size = _write(draft, checkpoint, stored, _metadata(head))
+        size = _write(draft, checkpoint, stored, everything, _metadata(head))
         sync(draft)
         draft.rename(out)
         sync(out.parent)
@@ -83,6 +75,7 @@ def _write(
     draft: Path,
     checkpoint: Path,
     stored: Mapping[str, StoredTensor],
+    everything: Mapping[str, StoredTensor],
     metadata: Mapping[str, str],
 ) -> int:
     header: dict[str, Any] = {"__metadata__": metadata}
@@ -102,7 +95,8 @@ def _write(
         _reserve(file.fileno(), first + end)
     for name, tensor in stored.items():
         if math.prod(tensor.shape):
-            _copy(draft, first + header[name]["data_offsets"][0], checkpoint, tensor)
+            owed = OwedDecay.find(checkpoint, everything, name)
+            _copy(draft, first + header[name]["data_offsets"][0], checkpoint, tensor, owed)
     return first + end
 
 
@@ -114,12 +108,16 @@ def _reserve(descriptor: int, size: int) -> None:
         os.truncate(descriptor, size)
 
 
-def _copy(draft: Path, start: int, checkpoint: Path, tensor: StoredTensor) -> None:
+def _copy(
+    draft: Path, start: int, checkpoint: Path, tensor: StoredTensor, owed: OwedDecay | None
+) -> None:
     bits = _BITS[tensor.dtype.itemsize]
     numpy_bits = torch.empty(0, dtype=bits).numpy().dtype
     whole = np.memmap(draft, numpy_bits, mode="r+", offset=start, shape=tensor.shape or (1,))
     for chunk in tensor.chunks:
         values: Tensor = read_box(checkpoint, chunk, [0] * len(chunk.shape), chunk.shape)
+        if owed is not None:
+            owed.settle(values, chunk.offsets[0])
         box = tuple(slice(o, o + n) for o, n in zip(chunk.offsets, chunk.shape, strict=True))
         whole[box or ...] = values.contiguous().view(bits).numpy()
     whole.flush()

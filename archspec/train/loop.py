@@ -1,43 +1,29 @@
-"""The training loop of one process."""
+"""The training loop, on any number of ranks."""
 
 from __future__ import annotations
 
 import contextlib
 import math
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
-import torch
-
 from archspec.compiler.compile import compile
+from archspec.compiler.plan.make import check_plan
 from archspec.errors import DivergedError, RunError
 from archspec.spec.model import ModelSpec
+from archspec.spec.plan import PlanSpec
 from archspec.spec.train import TrainSpec
-from archspec.train.balance import RoutingBalance
-from archspec.train.checkpoint import (
-    State,
-    list_checkpoints,
-    load_checkpoint,
-    save_checkpoint,
-    step_of,
-)
+from archspec.train.checkpoint import State
 from archspec.train.data.mixture import Mixture
 from archspec.train.evaluate import evaluate
-from archspec.train.events import Evaluation, Listener, Saved, Start, Step, TrainResult
-from archspec.train.files import lock_directory, sweep
-from archspec.train.gradient import accumulate_gradient
+from archspec.train.events import Evaluation, Listener, Start, Step, TrainResult
+from archspec.train.files import lock_directory
 from archspec.train.interrupt import StopRequest, stop_on_signals
-from archspec.train.optimizer import build_optimizer, set_lr_share
-from archspec.train.run_directory import (
-    CHECKPOINTS,
-    METRICS,
-    MetricsLog,
-    check_absent,
-    check_same_run,
-    create_run,
-)
-from archspec.train.schedule import lr_share
+from archspec.train.run_directory import check_absent, check_same_run, create_run, note_plan
+from archspec.train.session import Session, on_every_rank, on_first_rank
+from archspec.train.share import DataShare
+from archspec.train.step import Measured, Stepper
+from archspec.train.world import World, enter_world
 
 
 def train(
@@ -49,11 +35,14 @@ def train(
     seed: int | None = None,
     device: str = "cpu",
     listener: Listener | None = None,
+    plan: PlanSpec | None = None,
+    world: World | None = None,
 ) -> TrainResult:
     """Train a model from its spec.
 
     The losses of a run depend on the spec, the train document and the seed; on one machine with one
-    number of threads a resumed run repeats them bit by bit.
+    number of threads and one plan a resumed run repeats them bit by bit, and with another plan or
+    number of ranks up to rounding. With several ranks each of them calls this.
 
     Args:
         spec: The model.
@@ -63,11 +52,15 @@ def train(
         resume: Go on from the last checkpoint of ``out``, or from the start if it has none.
         seed: Instead of the train document's.
         device: ``cpu``, ``cuda`` or ``cuda:N``.
-        listener: Hears of progress.
+        listener: Hears of progress, on the first rank.
+        plan: How the model is laid over ranks; None for one process in fp32.
+        world: The ranks, where they are known already; by default those that torchrun started.
 
     Raises:
         DataError: Data cannot be read, or does not fit the model.
-        RunError: ``out`` exists, or cannot be resumed with this spec and train document.
+        PlanError: The plan does not fit the model or the ranks.
+        RunError: ``out`` exists, or cannot be resumed with this spec and train document; or there
+            are several ranks and no plan, or rows that they cannot share evenly.
         DivergedError: A loss or a gradient is not finite.
 
     Example:
@@ -76,187 +69,151 @@ def train(
     """
     if seed is not None:
         train = train.model_copy(update={"seed": seed})
-    if out is not None and not resume:
-        check_absent(out)
-    mixture = Mixture(train, spec)
-    if out is not None and resume:
-        check_same_run(out, spec, train, mixture.hashes())
-    run = _Run(spec, train, mixture, device, listener or Listener())
-    if out is None:
-        return run.run(StopRequest())
-    if not resume:
-        create_run(out, spec, train, device=device, hashes=mixture.hashes())
-    with lock_directory(out, activity="training"), stop_on_signals() as stop, run.within(out):
-        return run.run(stop)
+    with contextlib.ExitStack() as stack:
+        if world is None:
+            world = stack.enter_context(enter_world(device, grouped=plan is not None))
+        share = _share(spec, train, plan, world)
+        if out is not None and not resume:
+            on_first_rank(world, lambda: check_absent(out))
+        mixture = on_every_rank(world, lambda: Mixture(train, spec))
+        if out is not None and resume:
+            hashes = mixture.hashes()
+            on_first_rank(world, lambda: check_same_run(out, spec, train, hashes))
+        run = _Run(spec, train, mixture, world=world, share=share, plan=plan, listener=listener)
+        if out is None:
+            return run.run(StopRequest())
+
+        def enter() -> None:
+            if not resume:
+                create_run(out, spec, train, device=device, hashes=mixture.hashes(), plan=plan)
+            stack.enter_context(lock_directory(out, activity="training"))
+            note_plan(out, plan)
+
+        on_first_rank(world, enter)
+        with stop_on_signals() as stop, run.within(out):
+            return run.run(stop)
+
+
+def _share(spec: ModelSpec, train: TrainSpec, plan: PlanSpec | None, world: World) -> DataShare:
+    """Return what this rank sees of a batch. Raises RunError or PlanError."""
+    if plan is None:
+        if world.size > 1:
+            raise RunError(
+                f"{world.size} ranks need a plan that lays the model over them; give --plan, such "
+                "as one with `mesh: {dp_shard: auto}`, or start one process"
+            )
+        return DataShare()
+    share = DataShare.of_rank(world.rank, check_plan(spec, plan, world_size=world.size))
+    share.check(train)
+    return share
 
 
 class _Run:
-    """One session of a run: the model, its optimizer, its data and where it stands."""
+    """A run in progress: the model, its optimizer, its data and where it stands."""
 
     def __init__(
         self,
         spec: ModelSpec,
         train: TrainSpec,
         mixture: Mixture,
-        device: str,
-        listener: Listener,
+        *,
+        world: World,
+        share: DataShare,
+        plan: PlanSpec | None,
+        listener: Listener | None,
     ) -> None:
-        _check_device(device)
         self._mixture = mixture
         self._train = train
-        self._device = device
-        self._listener = listener
-        model = compile(spec, device=device, seed=train.seed)
-        self._state = State(spec, model, build_optimizer(model, train.optimizer))
-        self._balance = RoutingBalance(model, rate=train.optimizer.routing_bias_rate)
-        self._step = 0
-        self._history: list[Step] = []
-        self._evaluation: Evaluation | None = None
-        self._out: Path | None = None
-        self._log: MetricsLog | None = None
-        self._saved: Path | None = None
+        self._world = world
+        self._listener = listener if listener is not None and world.is_first else Listener()
+        model = compile(spec, device=world.device, seed=train.seed, plan=plan)
+        self._stepper = Stepper(model, train, world=world, share=share, plan=plan)
+        self._state = State(spec, model, self._stepper.optimizer)
+        self._session = Session(train.checkpoint, self._state, world=world, listener=self._listener)
 
-    @contextlib.contextmanager
-    def within(self, out: Path) -> Iterator[None]:
+    def within(self, out: Path) -> contextlib.AbstractContextManager[None]:
         """Go on from the last checkpoint in ``out``, and write there."""
-        self._out = out
-        sweep(out)
-        sweep(out / CHECKPOINTS)
-        checkpoints = list_checkpoints(out / CHECKPOINTS)
-        if checkpoints:
-            self._saved = checkpoints[-1]
-            self._step = load_checkpoint(self._saved, self._state)
-        self._log = MetricsLog(out / METRICS, step=self._step)
-        self._history, self._evaluation = self._log.steps, self._log.evaluation
-        try:
-            yield
-        finally:
-            self._log.close()
+        return self._session.within(out)
 
     def run(self, stop: StopRequest) -> TrainResult:
         """Run the remaining steps, or as many as ``stop`` lets."""
-        train, first = self._train, self._step
+        train, session = self._train, self._session
+        first = session.step
         self._listener.on_start(
             Start(
                 step=first,
                 num_steps=train.num_steps,
                 batch_tokens=train.batch_tokens,
-                out=self._out,
+                out=session.out,
             )
         )
-        while self._step < train.num_steps and not stop.asked:
-            self._advance()
+        stopped = self._world.any(stop.asked)
+        while session.step < train.num_steps and not stopped:
+            stopped = self._advance(stop)
             if self._is_due(train.evaluation.every_steps):
                 self._evaluate()
             if self._is_due(train.checkpoint.every_steps):
-                self._save()
-        if stop.asked:
-            self._save()
+                session.save()
+        if stopped:
+            session.save()
+        session.finish_saving()
         result = self._result(first)
         self._listener.on_end(result)
         return result
 
     def _is_due(self, every: int | None) -> bool:
-        last = self._step == self._train.num_steps
-        return last or (every is not None and self._step % every == 0)
+        step = self._session.step
+        return step == self._train.num_steps or (every is not None and step % every == 0)
 
-    def _advance(self) -> None:
-        """Run one optimizer step."""
-        train, optimizer = self._train, self._state.optimizer
+    def _advance(self, stop: StopRequest) -> bool:
+        """Run one optimizer step; tell whether to stop after it, the same on every rank."""
         began = time.perf_counter()
-        number = self._step + 1
-        share = lr_share(
-            train.schedule,
-            tokens=number * train.batch_tokens,
-            total=train.num_steps * train.batch_tokens,
-        )
-        set_lr_share(optimizer, share)
-        loss, auxiliary = accumulate_gradient(
-            self._state.model,
-            self._mixture.batch(self._step),
-            train,
-            device=self._device,
-            usage=self._balance.usage,
-        )
-        limit = train.optimizer.clip_norm or math.inf
-        norm = torch.nn.utils.clip_grad_norm_(self._state.model.parameters(), limit).item()
-        self._check_finite(number, loss, norm)
-        optimizer.step()
-        self._balance.step()
-        optimizer.zero_grad()
-        self._step = number
+        number = self._session.step + 1
+        rows = self._mixture.batch(number - 1)
+        found = self._stepper.measure(rows, stop=stop.asked)
+        self._check_finite(number, found)
+        lr = self._stepper.update(number)
         step = Step(
             step=number,
-            tokens=number * train.batch_tokens,
-            loss=loss,
-            auxiliary=auxiliary,
-            lr=train.optimizer.lr * share,
-            grad_norm=norm,
+            tokens=number * self._train.batch_tokens,
+            loss=found.loss,
+            auxiliary=found.auxiliary,
+            lr=lr,
+            grad_norm=found.grad_norm,
             seconds=time.perf_counter() - began,
         )
-        if self._log is None:
-            self._history.append(step)
-        else:
-            self._log.write_step(step)
-        self._listener.on_step(step)
+        self._session.add_step(step)
+        return stop.asked if self._world.size == 1 else found.stop
 
-    def _check_finite(self, step: int, loss: float, norm: float) -> None:
-        for what, value in (("loss", loss), ("gradient norm", norm)):
+    def _check_finite(self, step: int, found: Measured) -> None:
+        for what, value in (("loss", found.loss), ("gradient norm", found.grad_norm)):
             if not math.isfinite(value):
                 raise DivergedError(
                     f"training diverged: the {what} is {value} at step {step} of "
-                    f"{self._train.num_steps}; {self._last_good()}; lower optimizer.lr or "
+                    f"{self._train.num_steps}; {self._session.last_good()}; lower optimizer.lr or "
                     "optimizer.tables.lr_multiplier, or lengthen schedule.warmup_tokens"
                 )
-
-    def _last_good(self) -> str:
-        """Name the last checkpoint that has done a step since: the state now is beyond repair."""
-        saved = [] if self._out is None else list_checkpoints(self._out / CHECKPOINTS)
-        good = [path for path in saved if step_of(path) < self._step]
-        return f"the last good checkpoint is {good[-1]}" if good else "no good checkpoint was saved"
 
     def _evaluate(self) -> None:
         metrics = evaluate(
             self._state.model,
             self._mixture,
             micro_tokens=self._train.micro_tokens,
-            device=self._device,
+            device=str(self._world.device),
         )
-        self._evaluation = Evaluation(step=self._step, metrics=metrics)
-        if self._log is not None:
-            self._log.write_evaluation(self._evaluation)
-        self._listener.on_evaluation(self._evaluation)
-
-    def _save(self) -> None:
-        """Save a checkpoint, unless nothing happened since the last or nothing is written."""
-        if self._out is None or self._log is None or self._step == 0:
-            return
-        folder = self._out / CHECKPOINTS
-        if folder / f"step_{self._step:06d}" == self._saved:
-            return
-        self._log.sync()
-        keep = self._train.checkpoint.keep
-        self._saved = save_checkpoint(folder, self._state, step=self._step, keep=keep)
-        self._listener.on_saved(Saved(step=self._step, path=self._saved))
+        self._session.add_evaluation(Evaluation(step=self._session.step, metrics=metrics))
 
     def _result(self, first: int) -> TrainResult:
-        ran = [step for step in self._history if step.step > first]
+        session, train = self._session, self._train
+        ran = [step for step in session.history if step.step > first]
         seconds = sum(step.seconds for step in ran)
-        tokens = len(ran) * self._train.batch_tokens
+        tokens = len(ran) * train.batch_tokens
         return TrainResult(
-            finished=self._step == self._train.num_steps,
-            steps=self._step,
-            tokens=self._step * self._train.batch_tokens,
-            metrics={} if self._evaluation is None else self._evaluation.metrics,
+            finished=session.step == train.num_steps,
+            steps=session.step,
+            tokens=session.step * train.batch_tokens,
+            metrics={} if session.evaluation is None else session.evaluation.metrics,
             seconds=seconds,
             tokens_per_second=tokens / seconds if seconds else 0.0,
-            history=tuple(self._history),
-        )
-
-
-def _check_device(device: str) -> None:
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise RunError(
-            f"device {device!r} was asked for, but torch {torch.__version__} sees no CUDA device "
-            "here; use --device cpu"
+            history=tuple(session.history),
         )

@@ -1,7 +1,9 @@
 """A run directory: what was asked, what was measured, and the checkpoints.
 
-``spec.yaml`` and ``train.yaml`` are resolved copies, ``metadata.json`` says what made the run,
-``metrics.jsonl`` has a line per step and per evaluation, ``checkpoints/`` the saved states.
+``spec.yaml``, ``train.yaml`` and, where there is one, ``plan.yaml`` are resolved copies; the plan
+is that of the last session, which may have had other ranks than those before. ``metadata.json``
+says what made the run, ``metrics.jsonl`` has a line per step and per evaluation, ``checkpoints/``
+the saved states.
 """
 
 from __future__ import annotations
@@ -19,14 +21,15 @@ import yaml
 from archspec import __version__
 from archspec.errors import RunError
 from archspec.spec.dump import spec_hash, to_document, to_yaml
-from archspec.spec.load import load_model, load_train
+from archspec.spec.load import load_model, load_plan, load_train
 from archspec.spec.model import ModelSpec
+from archspec.spec.plan import PlanSpec
 from archspec.spec.train import TrainSpec
 from archspec.train.difference import describe_difference, inline_layers
 from archspec.train.events import Evaluation, Step
 from archspec.train.files import new_directory, read_json, replace_text, sync
 
-SPEC, TRAIN, METADATA = "spec.yaml", "train.yaml", "metadata.json"
+SPEC, TRAIN, PLAN, METADATA = "spec.yaml", "train.yaml", "plan.yaml", "metadata.json"
 METRICS, CHECKPOINTS = "metrics.jsonl", "checkpoints"
 
 
@@ -39,7 +42,13 @@ def check_absent(out: Path) -> None:
 
 
 def create_run(
-    out: Path, spec: ModelSpec, train: TrainSpec, *, device: str, hashes: Mapping[str, str]
+    out: Path,
+    spec: ModelSpec,
+    train: TrainSpec,
+    *,
+    device: str,
+    hashes: Mapping[str, str],
+    plan: PlanSpec | None = None,
 ) -> None:
     """Make a run directory, complete or not at all. Raises RunError if ``out`` exists."""
     check_absent(out)
@@ -58,10 +67,20 @@ def create_run(
         with new_directory(out) as draft:
             (draft / SPEC).write_text(to_yaml(spec))
             (draft / TRAIN).write_text(train_to_yaml(train))
+            if plan is not None:
+                (draft / PLAN).write_text(plan_to_yaml(plan))
             (draft / METADATA).write_text(json.dumps(metadata, indent=1) + "\n")
             (draft / METRICS).touch()
     except OSError as error:
         raise RunError(f"{out}: the run directory cannot be made: {error}") from None
+
+
+def note_plan(out: Path, plan: PlanSpec | None) -> None:
+    """Write down the plan of this session, where it is another than that of the one before."""
+    if plan is None:
+        (out / PLAN).unlink(missing_ok=True)
+    elif not (out / PLAN).exists() or (out / PLAN).read_text() != plan_to_yaml(plan):
+        replace_text(out / PLAN, plan_to_yaml(plan))
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,11 +88,13 @@ class RunRecord:
     """What a run was asked to do, and on what data.
 
     Attributes:
+        plan: Of the last session; None if it had none.
         hashes: The sha256 of each source's data by name.
     """
 
     spec: ModelSpec
     train: TrainSpec
+    plan: PlanSpec | None
     device: str
     hashes: Mapping[str, str]
 
@@ -91,7 +112,11 @@ def load_run(out: Path) -> RunRecord:
     except (KeyError, TypeError, ValueError):
         raise RunError(f"{out / METADATA}: is damaged: no device or no hashes inside") from None
     return RunRecord(
-        spec=load_model(out / SPEC), train=load_train(out / TRAIN), device=device, hashes=hashes
+        spec=load_model(out / SPEC),
+        train=load_train(out / TRAIN),
+        plan=load_plan(out / PLAN) if (out / PLAN).is_file() else None,
+        device=device,
+        hashes=hashes,
     )
 
 
@@ -162,6 +187,11 @@ class MetricsLog:
 def train_to_yaml(train: TrainSpec) -> str:
     """Write a train document with every default filled in; it loads again to the same value."""
     return yaml.safe_dump(train.model_dump(), sort_keys=False, allow_unicode=True)
+
+
+def plan_to_yaml(plan: PlanSpec) -> str:
+    """Write a plan document with every default filled in; it loads again to the same value."""
+    return yaml.safe_dump(plan.model_dump(), sort_keys=False, allow_unicode=True)
 
 
 def _whole_lines(path: Path) -> Iterator[dict[str, Any]]:

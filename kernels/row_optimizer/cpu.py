@@ -143,7 +143,8 @@ def _setting(
     eps: float = 0.0,
 ) -> _Setting:
     numbers = (rate, fresh_first, fresh_second, correction, eps)
-    return _Setting(*(np.float32(number) for number in numbers))
+    with np.errstate(over="ignore"):  # a rate beyond fp32 is infinite, as elsewhere
+        return _Setting(*(np.float32(number) for number in numbers))
 
 
 def _no_state(table: Tensor) -> Tensor:

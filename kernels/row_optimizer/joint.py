@@ -78,6 +78,19 @@ class JointOptimizer(torch.optim.Optimizer):
         self.rest.load_state_dict(_part(state_dict, groups[count:]))
         self._join_groups()
 
+    def has_rows_of(self, parameter: Tensor) -> bool:
+        """Whether a parameter is one of the tables."""
+        return any(parameter is p for group in self.rows.param_groups for p in group["params"])
+
+    def take_state(self, parameter: Tensor, state: dict[str, Any]) -> None:
+        """Take over a parameter's state as it is, without a copy; an empty one is none."""
+        if self.has_rows_of(parameter):
+            self.rows.take_state(parameter, state)
+        elif state:
+            self.rest.state[parameter] = state
+        else:
+            self.rest.state.pop(parameter, None)
+
     def _join_groups(self) -> None:
         """List the parts' own groups: a scheduler that changes one changes the part's."""
         self.param_groups = [*self.rows.param_groups, *self.rest.param_groups]

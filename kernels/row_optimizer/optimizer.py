@@ -21,8 +21,8 @@ from archspec.kernels.row_optimizer.state import (
     check_settings,
     check_table,
     held,
-    laid_like,
     loaded_state,
+    new_decay,
     new_state,
     state_dtype,
 )
@@ -213,6 +213,25 @@ class RowOptimizer(torch.optim.Optimizer):
                 self.state[parameter] = loaded_state(found, parameter, group)
             self._link_decay(parameter)
 
+    def blank_state(self, parameter: Tensor, *, decays: bool) -> dict[str, Tensor]:
+        """Return zeros for all that is kept of a table, for :meth:`take_state` once filled.
+
+        Args:
+            parameter: The table.
+            decays: Whether its rows owe weight decay.
+        """
+        (group,) = (group for p, group in self._members() if p is parameter)
+        state = new_state(parameter, group)
+        return {**state, **new_decay(parameter)} if decays else state
+
+    def take_state(self, parameter: Tensor, state: dict[str, Tensor]) -> None:
+        """Take over a table's state as it is, without a copy; an empty one is none."""
+        if state:
+            self.state[parameter] = state
+        else:
+            self.state.pop(parameter, None)
+        self._link_decay(parameter)
+
     def _members(self) -> Iterable[tuple[Tensor, dict[str, Any]]]:
         return [(p, group) for group in self.param_groups for p in group["params"]]
 
@@ -267,10 +286,7 @@ class RowOptimizer(torch.optim.Optimizer):
         """Let all rows owe this step's decay, and the touched ones pay."""
         state, rate = self.state[parameter], float(group["lr"]) * group["weight_decay"]
         if rate and "decay_total" not in state:
-            slots, device = held(parameter).shape[0], parameter.device
-            settled = torch.zeros(slots, dtype=torch.float64, device=device)
-            state["decay_total"] = torch.zeros((), dtype=torch.float64, device=device)
-            state["decay_settled"] = laid_like(settled, parameter)
+            state.update(new_decay(parameter))
             self._link_decay(parameter)
         decay = self._decay_of(parameter)
         if decay is not None:

@@ -108,6 +108,14 @@ def new_state(parameter: Tensor, group: Mapping[str, Any]) -> dict[str, Tensor]:
     return state
 
 
+def new_decay(parameter: Tensor) -> dict[str, Tensor]:
+    """Return what rows owe that have missed no decay."""
+    slots, device = held(parameter).shape[0], parameter.device
+    settled = torch.zeros(slots, dtype=torch.float64, device=device)
+    total = torch.zeros((), dtype=torch.float64, device=device)
+    return {"decay_total": total, "decay_settled": laid_like(settled, parameter)}
+
+
 def loaded_state(
     held: Mapping[str, Tensor], parameter: Tensor, group: Mapping[str, Any]
 ) -> dict[str, Tensor]:

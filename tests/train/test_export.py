@@ -10,7 +10,8 @@ from archspec.compiler.compile import compile
 from archspec.errors import RunError
 from archspec.spec.dump import spec_hash
 from archspec.train.checkpoint import State, save_checkpoint
-from archspec.train.export import export_weights, find_checkpoint
+from archspec.train.export import export_weights
+from archspec.train.load import find_checkpoint
 from archspec.train.optimizer import build_optimizer
 from archspec.train.storage import StoredTensor, read_index
 

@@ -11,12 +11,12 @@ import pytest
 import torch
 
 from archspec.errors import ArchspecError, DivergedError, RunError
+from archspec.model.transformer import Transformer
 from archspec.spec.data.facts import FactsSource
 from archspec.spec.data.text import TextSource
 from archspec.spec.dump import to_yaml
 from archspec.spec.load import load_model, load_train
 from archspec.spec.train import Checkpoint, Evaluation, Losses, Optimizer, TableOptimizer
-from archspec.train.evaluate import counted_nll
 from archspec.train.events import Listener
 from archspec.train.files import lock_directory
 from archspec.train.loop import train
@@ -163,10 +163,12 @@ def test_divergence_names_step_and_the_checkpoint_that_still_worked(
     """The newest one holds the very weights whose loss is not finite."""
     calls = itertools.count(1)
 
-    def broken_at_five(logits, rows):
-        return counted_nll(logits * (math.nan if next(calls) == 5 else 1.0), rows)
+    nll = Transformer.nll
 
-    monkeypatch.setattr("archspec.train.gradient.counted_nll", broken_at_five)
+    def broken_at_five(*arguments):
+        return nll(*arguments) * (math.nan if next(calls) == 5 else 1.0)
+
+    monkeypatch.setattr(Transformer, "nll", broken_at_five)
     document = settings(checkpoint=Checkpoint(every_steps=1, keep=2))
     with pytest.raises(
         DivergedError, match=r"loss is nan at step 5 of 12; .*step_000003;"
@@ -280,7 +282,6 @@ SUBPROCESS = """
 import sys, torch
 from pathlib import Path
 from archspec.spec.load import load_model, load_train
-from archspec.train.evaluate import counted_nll
 from archspec.train.events import Listener
 from archspec.train.loop import train
 

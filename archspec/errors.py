@@ -96,6 +96,10 @@ class BenchmarkError(ArchspecError, RuntimeError):
     """A benchmark cannot run as asked, or two ways of doing the same work disagree."""
 
 
+class FairnessError(ArchspecError, RuntimeError):
+    """Two trainings that are to be compared did not have the same conditions."""
+
+
 class DivergedError(ArchspecError, RuntimeError):
     """Training produced a loss that is not finite."""
 

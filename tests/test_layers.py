@@ -14,6 +14,7 @@ STOREYS = {
     "archspec.__main__": 7,
     "archspec.cli": 7,
     "archspec.report": 6,
+    "archspec.race": 5,
     "archspec.search": 5,
     "archspec.train": 4,
     "archspec.compiler": 3,

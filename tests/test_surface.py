@@ -19,6 +19,7 @@ COMMANDS = [
     "hardware",
     "kinds",
     "plan",
+    "race",
     "schema",
     "search",
     "show",

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from archspec.train.data.source import Rows
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Start:
@@ -22,6 +24,19 @@ class Start:
     num_steps: int
     batch_tokens: int
     out: Path | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """The data of a step that is about to run.
+
+    Attributes:
+        step: The step, counted from 1.
+        rows: All of its rows.
+    """
+
+    step: int
+    rows: Rows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +110,9 @@ class Listener:
 
     def on_start(self, event: Start) -> None:
         """Hear that the first step is about to run."""
+
+    def on_batch(self, event: Batch) -> None:
+        """Hear what a step is about to be trained on."""
 
     def on_step(self, event: Step) -> None:
         """Hear of a finished step."""

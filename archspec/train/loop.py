@@ -16,7 +16,7 @@ from archspec.spec.train import TrainSpec
 from archspec.train.checkpoint import State
 from archspec.train.data.mixture import Mixture
 from archspec.train.evaluate import evaluate
-from archspec.train.events import Evaluation, Listener, Start, Step, TrainResult
+from archspec.train.events import Batch, Evaluation, Listener, Start, Step, TrainResult
 from archspec.train.files import lock_directory
 from archspec.train.interrupt import StopRequest, stop_on_signals
 from archspec.train.run_directory import check_absent, check_same_run, create_run, note_plan
@@ -170,6 +170,7 @@ class _Run:
         began = time.perf_counter()
         number = self._session.step + 1
         rows = self._mixture.batch(number - 1)
+        self._listener.on_batch(Batch(step=number, rows=rows))
         found = self._stepper.measure(rows, stop=stop.asked)
         self._check_finite(number, found)
         lr = self._stepper.update(number)

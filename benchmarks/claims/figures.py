@@ -7,8 +7,10 @@ from typing import Any
 
 import matplotlib as mpl
 
+from archspec.cost.summary import cost_context
 from archspec.race.results import DesignResult, RaceResults
 from archspec.race.statistics import mean
+from archspec.spec.load import load_model
 from benchmarks.claims.verdicts import ACCURACY, DENSE, DENSE_2X, MEMORY, MOE, SHARED
 
 mpl.use("Agg")  # before pyplot: no display is needed
@@ -21,6 +23,7 @@ COLORS = {
     MEMORY: "#6a9f58",
     **dict(zip(SHARED, ("#9ecae1", "#4292c6", "#08519c"), strict=True)),
 }
+ROOT = Path(__file__).parents[2]
 BUCKETS = ("rare", "medium", "common", "held_out")
 MILLION = 1e6
 
@@ -59,9 +62,9 @@ def _draw_curves(results: RaceResults, axes: Any) -> None:
 def _draw_slots(results: RaceResults, axes: Any) -> None:
     """Accuracy against slots at equal FLOPs, with intervals; what has no table is a line across."""
     designs = {design.name: design for design in results.designs}
-    slots = [_slots(designs[name], results) for name in SHARED]
+    slots = [_slots(designs[name]) for name in SHARED]
     _errorbar(axes, slots, [designs[name] for name in SHARED], label="shared pool, 3 readers")
-    _errorbar(axes, [_slots(designs[MEMORY], results)], [designs[MEMORY]], label="private, 1 layer")
+    _errorbar(axes, [_slots(designs[MEMORY])], [designs[MEMORY]], label="private, 1 layer")
     for name, style in ((DENSE, "-"), (DENSE_2X, "--"), (MOE, ":")):
         value = mean([run.metrics[ACCURACY] for run in designs[name].finished]).value
         axes.axhline(value, color=COLORS[name], linestyle=style, label=name)
@@ -85,13 +88,12 @@ def _errorbar(axes: Any, slots: list[int], designs: list[DesignResult], *, label
     )
 
 
-def _slots(design: DesignResult, results: RaceResults) -> int:
-    """Return the slots of a design's only table, whose rows are as wide in all designs."""
-    del results
-    return design.num_table_params // ROW_DIM
-
-
-ROW_DIM = 64
+def _slots(design: DesignResult) -> int:
+    """Return the slots of a design's only table, read from its document."""
+    spec = load_model(ROOT / design.source)
+    tables = [read.slots for layer in spec.layers for block in layer.blocks
+              for read in block.table_reads(cost_context(spec))]  # fmt: skip
+    return tables[0]
 
 
 def _draw_kinds(results: RaceResults, axes: Any) -> None:

@@ -75,31 +75,30 @@ def _verdicts(verdicts: Sequence[Verdict]) -> str:
 
 
 def _designs(results: RaceResults) -> str:
-    rows = []
-    for design in results.designs:
-        rows.append(
-            (
-                f"`{design.name}`",
-                f"{design.flops_per_token / 1e3:,.0f}k ({design.flops_ratio:.3f})",
-                format_count(design.num_params),
-                format_count(design.num_table_params) if design.num_table_params else "",
-                _mean(design, ACCURACY),
-                _mean(design, TEXT, "{:.3f}"),
-                _reach(results.reference, design),
-                f"{mean([run.seconds for run in design.finished]).value / MINUTE:.1f}",
-            )
-        )
     header = (
         "design",
         "FLOPs a token (over dense)",
         "parameters",
         "of them table rows",
-        "facts.accuracy",
+        "`facts.accuracy`",
         "loss on text",
         "tokens to dense's end",
         "minutes a run",
     )
-    return _table(header, rows)
+    return _table(header, [_design(results.reference, design) for design in results.designs])
+
+
+def _design(dense: DesignResult, design: DesignResult) -> tuple[str, ...]:
+    return (
+        f"`{design.name}`",
+        f"{design.flops_per_token / 1e3:,.0f}k ({design.flops_ratio:.3f})",
+        format_count(design.num_params),
+        format_count(design.num_table_params) if design.num_table_params else "",
+        _mean(design, ACCURACY),
+        _mean(design, TEXT),
+        _reach(dense, design),
+        f"{mean([run.seconds for run in design.finished]).value / MINUTE:.1f}",
+    )
 
 
 def _reach(dense: DesignResult, design: DesignResult) -> str:

@@ -8,6 +8,7 @@ the same on both sides.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -135,7 +136,7 @@ def _tokens(dense: DesignResult, design: DesignResult) -> Verdict:
 
 
 def _slots(designs: dict[str, DesignResult]) -> Iterator[Verdict]:
-    for smaller, larger in zip(SHARED, SHARED[1:], strict=False):
+    for smaller, larger in itertools.pairwise(SHARED):
         gap = difference(designs[larger], designs[smaller], ACCURACY)
         yield Verdict(
             claim="More slots are better at constant FLOPs",

@@ -9,7 +9,7 @@ READY := .venv/.ready
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadfile --durations=15
 
 .DEFAULT_GOAL := help
-.PHONY: bench bench-counters bench-gpu bench-kernels clean format help lint reference search setup test test-slow
+.PHONY: bench bench-counters bench-gpu bench-kernels claims clean format help lint reference search setup test test-slow
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | while IFS="$$(printf '\t')" read -r name text; do \
@@ -71,6 +71,10 @@ bench-counters: $(READY) ## compare other parameter and FLOP counters, write doc
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check \
 		-c constraints.txt -e '.[bench]'
 	@$(BIN)/python -m benchmarks counters
+
+claims: $(READY) ## race the designs of specs/claims, or go on with it, and write docs/claims.md; 45 minutes
+	@echo "Racing the designs of specs/claims in runs/claims; stop it and call it again as you like."
+	@$(BIN)/python -m benchmarks.bench_claims --race
 
 clean: ## remove caches and build output; .venv and runs/ stay
 	@echo "Removing caches and build output."

@@ -156,6 +156,19 @@ class RowGradient:
         self._entries = [Entry(*map(gather, entry)) for entry in self._entries]
         self._grouped = None
 
+    def drop_idle(self) -> None:
+        """Forget tokens that add zeros to every row they looked up, as dense gradients do.
+
+        Rows that only such tokens looked up are then rows without a look-up. Waits for the device.
+        """
+        entries = []
+        for entry in self._entries:
+            busy = (entry.grads.ne(0).any(1) & entry.weights.ne(0).any(1)).nonzero()[:, 0]
+            if len(busy) < len(entry.grads):
+                entry = Entry(*(values.index_select(0, busy) for values in entry))  # noqa: PLW2901
+            entries.append(entry)
+        self._entries, self._grouped = entries, None
+
     def scale_(self, factor: Tensor | float) -> None:
         """Multiply the gradient; what is appended later is not multiplied."""
         if not self.is_empty:

@@ -20,6 +20,7 @@ GROUPS = {
     ],
     "spec": ["archspec/spec/**/*.py"],
     "cost": ["archspec/cost/**/*.py", "archspec/compiler/plan/**/*.py"],
+    "race": ["archspec/race/**/*.py"],
     "report": ["archspec/report/**/*.py"],
     # Commands load what they need when they run; only the way to them is everybody's.
     "cli": ["archspec/cli/__init__.py", "archspec/cli/parser.py"],

@@ -33,8 +33,8 @@ def add_parser(commands: Subparsers) -> None:
         run,
         summary="train several designs on equal data, tokens, seeds and FLOPs, and compare them",
         example=(
-            "archspec race specs/models/dense.yaml specs/models/memory.yaml --train "
-            "specs/train/tiny.yaml --out runs/race\n"
+            "archspec race specs/models/ngram_tiny.yaml specs/models/peer_tiny.yaml --train "
+            "specs/train/proxy.yaml --out runs/race\n"
             "  archspec race --resume runs/race --png race.png"
         ),
     )

@@ -220,6 +220,6 @@ def _unreachable(
         )
     return (
         f"{name}: cannot be brought within 1% of {target:,} FLOPs per token: the nearest is "
-        f"{nearest:,} ({nearest / target:.3f}x), in steps of {step:,} from {least:,} upwards; "
+        f"{nearest:,} ({nearest / target:.4f}x), in steps of {step:,} from {least:,} upwards; "
         f"lower --round-to, which is {round_to}"
     )

@@ -44,11 +44,10 @@ def read_run(race: Path, key: str) -> RunResult:
     metadata = read_json(run / "metadata.json")
     train = load_train(run / "train.yaml")
     steps, curve = _read_metrics(run / "metrics.jsonl", train.batch_tokens)
-    bad = [name for p in curve[-1:] for name, v in p.metrics.items() if not math.isfinite(v)]
-    if diverged is None and bad:
-        diverged = f"{bad[0]} is not finite at its end"
     if diverged is None and (not curve or curve[-1].step != train.num_steps):
         raise RunError(f"{run / 'metrics.jsonl'}: has no evaluation of step {train.num_steps}")
+    if diverged is None and "loss" not in curve[-1].metrics:
+        diverged = "the loss is not finite at its end"
     return RunResult(
         key=key,
         seed=train.seed,
@@ -58,7 +57,7 @@ def read_run(race: Path, key: str) -> RunResult:
         tokens=len(steps) * train.batch_tokens,
         seconds=sum(steps),
         metrics=curve[-1].metrics if curve and diverged is None else {},
-        curve=tuple(p for p in curve if all(map(math.isfinite, p.metrics.values()))),
+        curve=tuple(curve),
         data_order="" if diverged is not None else order_hash(run, steps=train.num_steps),
         data=dict(metadata["data_sha256"]),
         settings=settings_hash(train),
@@ -84,12 +83,17 @@ def _read_metrics(path: Path, batch_tokens: int) -> tuple[list[float], list[Poin
                     step=line["step"],
                     tokens=line["step"] * batch_tokens,
                     seconds=sum(seconds),
-                    metrics=line["evaluation"],
+                    metrics=_finite(line["evaluation"]),
                 )
             )
         elif "loss" in line and "seconds" in line:
             seconds.append(line["seconds"])
     return seconds, curve
+
+
+def _finite(metrics: Mapping[str, float]) -> dict[str, float]:
+    """Leave out what has no value, such as the accuracy of a bucket without facts."""
+    return {name: value for name, value in metrics.items() if math.isfinite(value)}
 
 
 def _lines(path: Path) -> Iterator[Mapping[str, Any]]:

@@ -67,6 +67,7 @@ def start_race(
         FairnessError: Two trainings did not have the same conditions.
         KeyboardInterrupt: Somebody stopped it; ``resume_race`` goes on.
     """
+    _check_jobs(jobs)
     create_race(out, race)
     return _run(race, out, jobs, listener or Listener())
 
@@ -82,6 +83,7 @@ def resume_race(
         jobs: Trainings at a time.
         listener: Hears of progress.
     """
+    _check_jobs(jobs)
     race = load_race(out)
     if seeds is not None and seeds != race.settings.seeds:
         if seeds < race.settings.seeds:
@@ -93,9 +95,12 @@ def resume_race(
     return _run(race, out, jobs, listener or Listener())
 
 
-def _run(race: Race, out: Path, jobs: int, listener: Listener) -> RaceResults:
+def _check_jobs(jobs: int) -> None:
     if jobs < 1:
         raise RunError(f"--jobs must be at least 1, but is {jobs}")
+
+
+def _run(race: Race, out: Path, jobs: int, listener: Listener) -> RaceResults:
     sweep(out)
     with lock_directory(out, activity="racing"), stop_on_signals() as stop:
         listener.on_plan(_plan(race, out, jobs))
@@ -200,7 +205,7 @@ def _race(
 
 
 def _value(run: RunResult, metric: str) -> float | None:
-    return None if run.diverged is not None else run.metrics[metric]
+    return None if run.diverged is not None else run.metrics.get(metric)
 
 
 def _results(
@@ -213,11 +218,10 @@ def _results(
     designs = tuple(
         _design(entrant, race, rates[entrant.name], runs[entrant.name]) for entrant in race.entrants
     )
-    measured = {m for design in designs for run in design.finished for m in run.metrics}
     return RaceResults(
         settings=race.settings,
         train=race.train.model_dump(mode="json"),
-        metrics=tuple(metric for metric in race.train.metrics if metric in measured),
+        metrics=_measured(race, [run for design in designs for run in design.finished]),
         tokens=race.train.num_steps * race.train.batch_tokens,
         designs=designs,
         sweep=choices,
@@ -230,6 +234,17 @@ def _results(
             "cores": str(os.cpu_count()),
         },
     )
+
+
+def _measured(race: Race, runs: Sequence[RunResult]) -> tuple[str, ...]:
+    """Name the metrics that every run has at every evaluation. Raises RunError."""
+    metric = race.settings.metric
+    for run in runs:
+        if any(metric not in point.metrics for point in run.curve):
+            raise RunError(f"{run.key}: {metric} is missing or not finite at an evaluation")
+    points = [point for run in runs for point in run.curve]
+    names = race.train.metrics if points else ()
+    return tuple(name for name in names if all(name in point.metrics for point in points))
 
 
 def _design(entrant: Entrant, race: Race, rates: Rates, runs: Sequence[RunResult]) -> DesignResult:

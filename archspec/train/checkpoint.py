@@ -42,6 +42,7 @@ from archspec.train.storage import (
 FORMAT = 2
 HEAD = "state.json"
 MODEL = "model/"  # what the names of weights begin with in the index
+_NO_GROUP = "torch.distributed is disabled"  # how torch warns of a single process
 _NAME = re.compile(r"step_([0-9]+)")
 
 
@@ -101,6 +102,8 @@ class BackgroundSaver:
         self._folder = folder
         self._keep = keep
         self._group = dist.new_group(backend="gloo") if dist.is_initialized() else None
+        if self._group is None:  # for good: filters are the process's, and it writes in a thread
+            warnings.filterwarnings("ignore", message=_NO_GROUP)
         self._running: tuple[Path, ShardWriter, Future[Any]] | None = None
 
     def save(self, state: State, *, step: int) -> Path:
@@ -225,7 +228,7 @@ def _reported(path: Path, writer: ShardWriter | None) -> Iterator[None]:
 def _single_process_is_fine() -> Iterator[None]:
     """Silence the reminder that no process group is there."""
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="torch.distributed is disabled")
+        warnings.filterwarnings("ignore", message=_NO_GROUP)
         yield
 
 

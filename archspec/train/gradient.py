@@ -77,7 +77,7 @@ class BatchGradient:
             mean = torch.stack(values).mean() / self._parts
             _add(totals, name, mean)
             loss = loss + _coefficient(name, self._coefficients) * len(values) * mean
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
 
 
 def _add(totals: dict[str, Tensor], name: str, value: Tensor) -> None:

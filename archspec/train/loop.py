@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from archspec.compiler.compile import compile
@@ -131,9 +132,12 @@ class _Run:
         self._state = State(spec, model, self._stepper.optimizer)
         self._session = Session(train.checkpoint, self._state, world=world, listener=self._listener)
 
-    def within(self, out: Path) -> contextlib.AbstractContextManager[None]:
+    @contextlib.contextmanager
+    def within(self, out: Path) -> Iterator[None]:
         """Go on from the last checkpoint in ``out``, and write there."""
-        return self._session.within(out)
+        with self._session.within(out):
+            self._stepper.settle()
+            yield
 
     def run(self, stop: StopRequest) -> TrainResult:
         """Run the remaining steps, or as many as ``stop`` lets."""

@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from archspec.errors import RunError
 from archspec.kernels.row_gradient import RowGradient
@@ -77,9 +77,9 @@ def settle_decay(optimizer: torch.optim.Optimizer) -> None:
 
 def _rest_groups(parameters: Iterable[nn.Parameter], settings: Optimizer) -> list[dict[str, Any]]:
     """Sort parameters: matrices decay, vectors (norms, biases) do not."""
-    matrices, vectors = [], []
-    for parameter in parameters:
-        (matrices if parameter.dim() > 1 else vectors).append(parameter)
+    everything = list(parameters)
+    matrices = [parameter for parameter in everything if parameter.dim() > 1]
+    vectors = [parameter for parameter in everything if parameter.dim() <= 1]
     groups = [
         _group("matrices", matrices, settings.lr, settings.weight_decay),
         _group("vectors", vectors, settings.lr, 0.0),
@@ -93,10 +93,11 @@ def _row_optimizer(
     own = settings.tables
     beta1 = settings.beta1 if own.beta1 is None else own.beta1
     beta2 = settings.beta2 if own.beta2 is None else own.beta2
+    carriers: dict[Tensor, RowGradient] = {**rows}
     group = _group(TABLES, list(rows), settings.lr * own.lr_multiplier, own.weight_decay)
     try:
         return RowOptimizer(
-            [group], rows, rule=own.rule, betas=(beta1, beta2), eps=settings.eps, seed=seed
+            [group], carriers, rule=own.rule, betas=(beta1, beta2), eps=settings.eps, seed=seed
         )
     except ValueError as error:  # a dtype that no rule trains
         raise RunError(f"the tables cannot be trained: {error}") from None

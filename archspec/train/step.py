@@ -84,7 +84,7 @@ class Stepper:
             stop: Whether this rank was asked to stop.
         """
         losses = self._gradient.accumulate(rows, self._balance.usage)
-        self._tables.finish()
+        self._tables.finish(all_counted=bool(rows.counted.all()))
         norm = clip_gradients(self._parameters, self._limit, self._rows)
         asked = torch.full_like(norm, float(stop))
         own = torch.stack([value.to(norm) for value in (asked, *losses.values())])
@@ -103,8 +103,12 @@ class Stepper:
             tables = lr_share(settings.tables.schedule, tokens=tokens, total=self._total)
         set_lr_share(self.optimizer, share, tables)
         self.optimizer.step()
-        if self._settles:
-            settle_decay(self.optimizer)
+        self.settle()
         self._balance.step()
         self.optimizer.zero_grad()
         return settings.lr * share
+
+    def settle(self) -> None:
+        """Apply decay that look-ups would not count in; after a state was loaded, too."""
+        if self._settles:
+            settle_decay(self.optimizer)

@@ -17,8 +17,9 @@ from archspec.kernels.row_gradient import RowGradient
 class TableGradients:
     """Has the tables of a model collect their look-ups, and turns dense gradients into the same.
 
-    A table that FSDP gathers has a dense gradient. Its rows of zeros were not looked up, so they
-    are left out: a step is then the same step however the tables are laid over ranks.
+    A step is the same step however the tables are laid over ranks: it changes the rows that get a
+    gradient. A table that FSDP gathers has a dense one, whose rows of zeros are left out; where
+    look-ups are collected, those of tokens without influence on a counted target are.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -47,13 +48,20 @@ class TableGradients:
         return bool(self._dense)
 
     @torch.no_grad()
-    def finish(self) -> None:
+    def finish(self, *, all_counted: bool) -> None:
         """Average over ranks and drop untouched rows, after the last backward of a step.
 
         Every rank calls it.
+
+        Args:
+            all_counted: Whether every target of the batch counts, so that every token has influence
+                (on some target, its own at least).
         """
         for lookup, gradient in self._lookups:
             lookup.average(gradient)
+        if not all_counted:
+            for gradient in self._collected.values():
+                gradient.drop_idle()
         for parameter, gradient in self._dense.items():
             if parameter.grad is not None and held(parameter).numel():
                 _append_touched(gradient, held(parameter.grad))

@@ -9,6 +9,7 @@ import time
 import pytest
 
 from archspec.cli import main
+from archspec.spec.load import load_plan
 
 MODEL = """\
 archspec: 1
@@ -53,6 +54,29 @@ def test_a_run_says_what_was_learned(start, tmp_path, capsys):
     assert "10 steps, 640 tokens" in printed
     assert str(tmp_path / "run") in printed
     assert (tmp_path / "run" / "checkpoints" / "step_000010" / "state.json").is_file()
+
+
+PLAN = """\
+archspec: 1
+kind: plan
+name: NAME
+mesh: {dp_shard: 1}
+precision: {compute: float32}
+"""
+
+
+def test_a_plan_works_on_one_process_and_another_may_go_on(start, tmp_path):
+    for name in ("first", "second"):
+        (tmp_path / f"{name}.yaml").write_text(PLAN.replace("NAME", name))
+    run = tmp_path / "run"
+    assert main([*start(), "--plan", str(tmp_path / "first.yaml")]) == 0
+    assert load_plan(run / "plan.yaml") == load_plan(tmp_path / "first.yaml")
+    planned = (run / "metrics.jsonl").read_text()
+    assert main(["train", "--resume", str(run)]) == 0
+    assert load_plan(run / "plan.yaml").name == "first"
+    assert main(["train", "--resume", str(run), "--plan", str(tmp_path / "second.yaml")]) == 0
+    assert load_plan(run / "plan.yaml").name == "second"
+    assert (run / "metrics.jsonl").read_text() == planned
 
 
 def test_json_is_all_that_standard_output_gets(start, tmp_path, capsys):

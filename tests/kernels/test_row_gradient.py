@@ -148,3 +148,30 @@ def test_what_does_not_fit_is_refused() -> None:
     for bad in (-1, SLOTS):
         with pytest.raises(IndexError, match=rf"\[0, {SLOTS}\)"):
             collect((torch.full_like(indices, bad), weights, grads)).grouped()
+
+
+def test_idle_tokens_leave_no_rows_and_no_change() -> None:
+    (indices, weights, grads), other = draw(9, 4), draw(3, 2)
+    grads[[0, 5]] = 0.0
+    weights[7] = 0.0
+    gradient, exact = (
+        collect((indices, weights, grads), other),
+        dense((indices, weights, grads), other),
+    )
+    gradient.scale_(0.5)
+    gradient.drop_idle()
+    busy = torch.tensor([t not in (0, 5, 7) for t in range(9)])
+    touched = torch.cat([indices[busy].flatten(), other[0].flatten()]).unique()
+    rows, _ = gradient.coalesce()
+    assert torch.equal(rows, touched)
+    assert_close(gradient.to_dense(), exact / 2, 1e-13)
+    assert torch.equal(rows, gradient.to_dense().any(1).nonzero()[:, 0])
+
+
+def test_a_gradient_of_idle_tokens_alone_is_there_and_empty() -> None:
+    indices, weights, grads = draw(4, 2)
+    gradient = collect((indices, weights, grads * 0))
+    gradient.drop_idle()
+    assert not gradient.is_empty
+    assert gradient.num_lookups == 0
+    assert not gradient.to_dense().any()

@@ -203,3 +203,23 @@ def test_other_tools_can_trace_a_model():
     model = compile(dense)
     traced = torch.jit.trace(model, (TOKENS,), check_trace=False)
     torch.testing.assert_close(traced(TOKENS), model(TOKENS))
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
+def test_likelihoods_where_counted_are_those_of_all_positions(share):
+    model = compile(SPEC, dtype="float64")
+    targets = TOKENS.roll(-1, dims=1)
+    counted = torch.rand(TOKENS.shape, generator=torch.Generator().manual_seed(1)) < share
+    shapes = []
+    logits = model.vocabulary.logits
+    model.vocabulary.logits = lambda x, weight: (shapes.append(len(x)), logits(x, weight))[1]
+    everywhere = model.nll(TOKENS, targets)
+    chosen = model.nll(TOKENS, targets, counted=counted)
+    assert shapes == [TOKENS.numel(), int(counted.sum())]
+    torch.testing.assert_close(chosen, everywhere[counted])
+    (everywhere * counted).sum().backward()
+    expected = {name: p.grad for name, p in model.named_parameters()}
+    model.zero_grad()
+    chosen.sum().backward()
+    for name, parameter in model.named_parameters():
+        torch.testing.assert_close(parameter.grad, expected[name])

@@ -77,7 +77,7 @@ def test_rows_of_bf16_that_would_lose_updates_are_refused():
 def test_rows_of_fp16_are_refused(model):
     for parameter in model.pools.parameters():
         parameter.data = parameter.data.half()
-    with pytest.raises(RunError, match="tables cannot be trained: .*not torch.float16"):
+    with pytest.raises(RunError, match=r"tables cannot be trained: .*not torch.float16"):
         groups_of(model)
 
 

@@ -15,6 +15,7 @@ COMMANDS = [
     "compare",
     "diff",
     "doctor",
+    "eval",
     "export",
     "hardware",
     "kinds",
@@ -24,6 +25,7 @@ COMMANDS = [
     "search",
     "show",
     "summary",
+    "tokenize",
     "train",
 ]
 DOCUMENT_KEYS = {

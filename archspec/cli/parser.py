@@ -16,6 +16,7 @@ from archspec.cli import (
     compare,
     diff,
     doctor,
+    evaluate,
     export,
     hardware,
     kinds,
@@ -25,6 +26,7 @@ from archspec.cli import (
     search,
     show,
     summary,
+    tokenize,
     train,
 )
 
@@ -34,6 +36,7 @@ COMMANDS = (
     compare,
     diff,
     doctor,
+    evaluate,
     export,
     hardware,
     kinds,
@@ -43,6 +46,7 @@ COMMANDS = (
     search,
     show,
     summary,
+    tokenize,
     train,
 )
 

@@ -53,20 +53,28 @@ class Transformer(Part):
         head = {} if self.head is None else {"head.weight": start}
         return {"embedding.weight": start, **head}
 
-    def forward(self, token_ids: Tensor, context: ForwardContext | None = None) -> Tensor:
+    def forward(
+        self,
+        token_ids: Tensor,
+        context: ForwardContext | None = None,
+        counted: Tensor | None = None,
+    ) -> Tensor:
         """Predict the next token at every position.
 
         Args:
             token_ids: [batch, seq].
             context: Positions, document mask, recorders; by default a plain causal pass.
+            counted: [batch, seq] bool on the CPU, the positions that have logits; None for all.
 
         Returns:
-            Logits, [batch, seq, vocab_size].
+            Logits, [batch, seq, vocab_size], or with ``counted`` [counted, vocab_size].
 
         Raises:
             ArchspecError: The context's cache has no room, or cannot be used as asked.
         """
         x = self._stream(token_ids, context)
+        if counted is not None:
+            x = x.flatten(0, 1).index_select(0, _places(counted, x.device))
         return self.vocabulary.logits(x, self._head_weight)
 
     def nll(
@@ -96,7 +104,7 @@ class Transformer(Part):
         x = self._stream(token_ids, context).flatten(0, 1)
         flat = targets.flatten()
         if counted is not None and not counted.all():
-            places = counted.flatten().nonzero()[:, 0].to(x.device, non_blocking=True)
+            places = _places(counted, x.device)
             x, flat = x.index_select(0, places), flat.index_select(0, places)
         nll = self.vocabulary.nll(x, self._head_weight, flat)
         if counted is None:
@@ -125,6 +133,11 @@ class Transformer(Part):
             x = layer(x, context, cache)
         normed: Tensor = self.norm(x)
         return normed
+
+
+def _places(counted: Tensor, device: torch.device) -> Tensor:
+    """Return where a mask on the CPU is true, [counted], on a device."""
+    return counted.flatten().nonzero()[:, 0].to(device, non_blocking=True)
 
 
 def _continued(context: ForwardContext, cache: KVCache, token_ids: Tensor) -> ForwardContext:

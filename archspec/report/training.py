@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Iterator
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from archspec.report.meaning import meaning, source_of
 from archspec.report.tables import plain_table
-from archspec.spec.data.facts import FactsSource
 from archspec.spec.train import TrainSpec
 from archspec.train.events import Evaluation, Listener, Saved, Start, Step, TrainResult
 from archspec.units import format_count, format_seconds
@@ -96,26 +94,10 @@ class TrainingView(Listener):
 def result_table(result: TrainResult, train: TrainSpec) -> Table:
     """Say in words what a finished run learned."""
     table = plain_table("measured", "value", "meaning")
-    for name, meaning in _meanings(result, train):
-        table.add_row(name, f"{result.metrics[name]:.3f}", meaning)
+    for name in train.metrics:
+        value = result.metrics[name]
+        table.add_row(name, f"{value:.3f}", meaning(name, value, source_of(name, train.data)))
     return table
-
-
-def _meanings(result: TrainResult, train: TrainSpec) -> Iterator[tuple[str, str]]:
-    yield "loss", "nats per target over all sources, mixed as in training"
-    for source in train.data:
-        name = source.name
-        if isinstance(source, FactsSource):
-            known, guessed = result.metrics[f"{name}.accuracy"], result.metrics[f"{name}.chance"]
-            yield (
-                f"{name}.accuracy",
-                f"recalls {known:.1%} of {source.num_facts:,} facts; guessing would give "
-                f"{guessed:.1%}",
-            )
-            yield f"{name}.nll", f"nats per fact; guessing would give {-math.log(guessed):.2f}"
-        else:
-            blind = math.log(256)
-            yield f"{name}.nll", f"nats per byte of unseen text; guessing would give {blind:.2f}"
 
 
 def speed_line(result: TrainResult) -> str:

@@ -145,6 +145,10 @@ class Evaluation(Schema):
         Field(description="Evaluate after so many steps; null: only at the end."),
     ] = None
     facts: Annotated[PositiveInt, Field(description="Most facts that are asked.")] = 4096
+    questions: Annotated[
+        PositiveInt,
+        Field(description="Most questions that are asked of each other task."),
+    ] = 4096
     text_tokens: Annotated[PositiveInt, Field(description="Most held-out tokens read.")] = 16384
 
 
@@ -222,7 +226,7 @@ class TrainSpec(Schema):
                 yield Fault(
                     ("data", index),
                     f"a source named {name!r} is already given by data[{names.index(name)}]; "
-                    "join them or rename the file",
+                    "give one of them another `name`",
                 )
 
     def _check_decay(self) -> Iterator[Fault]:

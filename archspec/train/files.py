@@ -10,7 +10,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from archspec.errors import RunError
 
@@ -38,6 +38,38 @@ def new_directory(path: Path) -> Iterator[Path]:
         shutil.rmtree(draft, ignore_errors=True)
         raise
     sync(path.parent)
+
+
+@contextlib.contextmanager
+def new_file(path: Path) -> Iterator[BinaryIO]:
+    """Give a file to write; it gets its name only once all of it is on the disk.
+
+    Raises:
+        RunError: It cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, name = tempfile.mkstemp(prefix=f"{UNFINISHED}{path.name}-", dir=path.parent)
+    except OSError as error:
+        raise _cannot_write(path, error) from None
+    draft = Path(name)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            yield file
+        sync(draft)
+        draft.chmod(0o644)  # mkstemp makes it private
+        draft.rename(path)
+        sync(path.parent)
+    except OSError as error:
+        raise _cannot_write(path, error) from None
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def _cannot_write(path: Path, error: OSError) -> RunError:
+    return RunError(
+        f"{path}: cannot be written: {error.strerror or error}; free space, or name another place"
+    )
 
 
 def remove_directory(path: Path) -> None:

@@ -124,6 +124,7 @@ class _Run:
         listener: Listener | None,
     ) -> None:
         self._mixture = mixture
+        self._share = share
         self._train = train
         self._world = world
         self._listener = listener if listener is not None and world.is_first else Listener()
@@ -201,10 +202,12 @@ class _Run:
 
     def _evaluate(self) -> None:
         metrics = evaluate(
-            self._state.model,
+            self._stepper.model,
             self._mixture,
             micro_tokens=self._train.micro_tokens,
-            device=str(self._world.device),
+            device=self._world.device,
+            world=self._world,
+            share=self._share,
         )
         self._session.add_evaluation(Evaluation(step=self._session.step, metrics=metrics))
 

@@ -62,3 +62,27 @@ class TaskConfig(SourceConfig):
     def default_name(cls, values: Mapping[str, Any]) -> object:
         """Return the task."""
         return values.get("task")
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """What is measured on this source, without the prefix."""
+        return ("accuracy", "nll")
+
+    @property
+    @abstractmethod
+    def num_choices(self) -> int:
+        """Answers to choose from; chance is one in so many."""
+
+    @property
+    @abstractmethod
+    def asked(self) -> str:
+        """What is asked for, in words that follow a number."""
+
+
+def check_length(size: int, seq_len: int, parts: str) -> Iterator[Fault]:
+    """Yield a fault if a document does not fit a sequence; ``parts`` says what it is made of."""
+    if size > seq_len:
+        yield Fault(
+            (),
+            f"a document takes {size} tokens ({parts}), but seq_len={seq_len}; raise seq_len",
+        )

@@ -117,6 +117,16 @@ class FactsSource(TaskConfig):
         measured = ("accuracy", "nll")
         return (*measured, *(f"{name}.{part}" for part in self.parts for name in measured))
 
+    @property
+    def num_choices(self) -> int:
+        """See :class:`TaskConfig`."""
+        return self.num_objects
+
+    @property
+    def asked(self) -> str:
+        """See :class:`TaskConfig`."""
+        return f"{self.num_facts:,} facts"
+
     def check(self, seq_len: int) -> Iterator[Fault]:
         """Yield every rule broken, with paths inside the source."""
         if seq_len < self.tokens_per_fact:

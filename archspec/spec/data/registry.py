@@ -16,17 +16,28 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 from archspec.errors import suggest
 from archspec.schema import UNKNOWN_KEY
 from archspec.spec.data.base import SourceConfig
+from archspec.spec.data.copy import CopySource
 from archspec.spec.data.facts import FactsSource
-from archspec.spec.data.text import TextSource
+from archspec.spec.data.memorization import MemorizationSource
+from archspec.spec.data.recall import RecallSource
+from archspec.spec.data.text import HfSource, JsonlSource, ParquetSource, TextSource
+from archspec.spec.data.tokens import TokensSource
 
 # Sources of data that exist, by their key.
 KEYS: dict[str, type[SourceConfig]] = {
+    "tokens": TokensSource,
     "text": TextSource,
+    "jsonl": JsonlSource,
+    "parquet": ParquetSource,
+    "hf": HfSource,
 }
 
 # Sources that are made, by the name in `task`.
 TASKS: dict[str, type[SourceConfig]] = {
+    "copy": CopySource,
     "facts": FactsSource,
+    "memorization": MemorizationSource,
+    "recall": RecallSource,
 }
 
 TASK = "task"

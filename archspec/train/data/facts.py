@@ -19,11 +19,13 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from archspec.errors import DataError
 from archspec.spec.data.facts import BUCKETS, FactsSource
 from archspec.train.data.frequency import Frequencies
+from archspec.train.data.layout import lay_marks, lay_rows
 from archspec.train.data.source import LOSS, MAIN, DrawnSource, Mask, Rows
 from archspec.train.data.stream import Integers, Words, below, permutation, random_words
-from archspec.train.vocabulary import FIRST_ENTITY, PAD, WORDS, check_vocabulary
+from archspec.train.vocabulary import FIRST_ENTITY, WORDS, check_vocabulary
 
 _SLOTS = {"S": (0, 1), "R": (2,), "O": (3,)}  # columns of the world
 
@@ -39,10 +41,13 @@ class Facts(DrawnSource):
         DataError: The model has too few tokens.
     """
 
+    choices: range
+
     def __init__(
         self, source: FactsSource, *, vocab_size: int, seq_len: int, max_asked: int
     ) -> None:
         _check_tokens(source, vocab_size)
+        _check_asked(source, max_asked)
         self.name = source.name
         self.world = _draw_world(source)
         self.frequencies = Frequencies(
@@ -58,17 +63,16 @@ class Facts(DrawnSource):
         counted = 1 if source.counted == "objects" else source.tokens_per_fact - 1
         self.density = self.facts_per_row * counted / seq_len
         self._seq_len = seq_len
-        order = permutation(source.seed, "facts/asked", source.num_facts)
-        self._asked = order[:max_asked]
+        self._asked = self._order()[:max_asked]
 
     def rows(self, words: Words) -> Rows:
         """Fill rows with facts, drawn with repetition as often as their frequencies say."""
-        words = words.reshape(len(words), self.facts_per_row, self._drawn)
-        wording = np.zeros(words.shape[:2], dtype=np.int64)
+        words = words.reshape(-1, self._drawn)
+        wording = np.zeros(len(words), dtype=np.int64)
         if self._drawn > 1:
-            wording = below(words[..., 1], self._source.num_trained_wordings)
-        facts = self._worded(self.frequencies.draw(words[..., 0]), wording)
-        return self._pack(facts, alone=not self._source.packed_context)
+            wording = below(words[:, 1], self._source.num_trained_wordings)
+        facts = self._worded(self.frequencies.draw(words[:, 0]), wording)
+        return self._lay(facts, alone=not self._source.packed_context)
 
     def expected_counts(self, num_rows: int) -> NDArray[np.float64]:
         """Return how often each fact is expected in so many training rows, [num_facts]."""
@@ -76,12 +80,7 @@ class Facts(DrawnSource):
 
     def evaluation(self) -> Rows:
         """Ask facts of the world, each once, and then once more in a wording held out."""
-        facts = self._worded(*self._questions())
-        count = math.ceil(len(facts) / self.facts_per_row)
-        size = self._source.tokens_per_fact
-        padded = np.full((count * self.facts_per_row, size), PAD, dtype=np.int64)
-        padded[: len(facts)] = facts
-        return self._pack(padded.reshape(count, self.facts_per_row, size), alone=True)
+        return self._lay(self._worded(*self._questions()), alone=True)
 
     def parts(self) -> Mapping[str, Mask]:
         """Tell questions in trained wordings from those held out, and the former by frequency."""
@@ -93,8 +92,25 @@ class Facts(DrawnSource):
             "held_out": ~trained,
             **{name: trained & (bucket == index) for index, name in enumerate(BUCKETS)},
         }
-        masks = {name: self._objects(parts[name]) for name in (MAIN, *self._source.parts)}
-        return {**masks, LOSS: self._counted(trained)}
+        marks = {name: self._objects(parts[name]) for name in (MAIN, *self._source.parts)}
+        marks[LOSS] = self._counted(trained)
+        return {name: lay_marks(each, seq_len=self._seq_len) for name, each in marks.items()}
+
+    def _lay(self, facts: Integers, *, alone: bool) -> Rows:
+        counted = self._counted(np.ones(len(facts), dtype=np.bool_))
+        return lay_rows(facts, counted, seq_len=self._seq_len, alone=alone)
+
+    def _order(self) -> Integers:
+        """Return all facts in the order of asking: random, but from each bucket in turn."""
+        order = permutation(self._source.seed, "facts/asked", self._source.num_facts)
+        if not self._source.skew:
+            return order
+        bucket = self.frequencies.bucket(len(BUCKETS))[order]
+        place = np.empty_like(order)  # of each fact among those of its bucket
+        for index in range(len(BUCKETS)):
+            mine = bucket == index
+            place[mine] = np.arange(mine.sum())
+        return order[np.lexsort((bucket, place))]
 
     def _questions(self) -> tuple[Integers, Integers]:
         """Return fact and wording of every question, each [questions]."""
@@ -109,25 +125,13 @@ class Facts(DrawnSource):
         return np.concatenate([asked, asked]), np.concatenate([trained, held_out])
 
     def _worded(self, facts: Integers, wording: Integers) -> Integers:
-        """Word facts, [...] of both, as tokens, [..., tokens_per_fact]."""
+        """Word facts, [facts] of both, as tokens, [facts, tokens_per_fact]."""
         place = self._wordings[wording]
         column = np.maximum(-1 - place, 0)
-        return np.where(place < 0, np.take_along_axis(self.world[facts], column, axis=-1), place)
-
-    def _pack(self, facts: Integers, *, alone: bool) -> Rows:
-        """Lay facts, [rows, facts, size], into rows; what does not fill a fact is padding."""
-        count, _, size = facts.shape
-        token_ids = np.full((count, self._seq_len + 1), PAD, dtype=np.int64)
-        used = facts.shape[1] * size
-        token_ids[:, :used] = facts.reshape(count, used)
-        documents = np.tile(np.arange(self._seq_len) // size, (count, 1))
-        counted = self._counted((facts[..., -1] != PAD).reshape(-1))
-        if not alone:
-            documents = np.zeros_like(documents)
-        return Rows(token_ids[:, :-1], token_ids[:, 1:], counted, documents)
+        return np.where(place < 0, np.take_along_axis(self.world[facts], column, axis=1), place)
 
     def _objects(self, facts: Mask) -> Mask:
-        """Mark where the objects of some facts, [facts] in order, are predicted."""
+        """Mark where the objects of facts, [facts], are predicted: [facts, tokens_per_fact]."""
         return self._mark(facts, first=self._source.tokens_per_fact - 2)
 
     def _counted(self, facts: Mask) -> Mask:
@@ -135,13 +139,10 @@ class Facts(DrawnSource):
         return self._objects(facts) if self._source.counted == "objects" else self._mark(facts, 0)
 
     def _mark(self, facts: Mask, first: int) -> Mask:
-        """Mark, in each fact, the positions from ``first`` to the last but one."""
-        per_row, size = self.facts_per_row, self._source.tokens_per_fact
-        count = math.ceil(len(facts) / per_row)
-        marks = np.zeros((count * per_row, size), dtype=np.bool_)
-        marks[: len(facts), first : size - 1] = facts[:, None]
-        left = self._seq_len - per_row * size
-        return np.pad(marks.reshape(count, per_row * size), ((0, 0), (0, left)))
+        """Mark, in each fact, the tokens from ``first`` to the last but one."""
+        size = self._source.tokens_per_fact
+        place = np.arange(size)
+        return facts[:, None] & (place >= first) & (place < size - 1)
 
     def _hash(self) -> str:
         """Hash the facts, how they are worded, and how often each is seen."""
@@ -182,6 +183,14 @@ def _check_tokens(source: FactsSource, vocab_size: int) -> None:
         what=f"num_objects={source.num_objects}, num_relations={source.num_relations} and {names} "
         f"to name the subjects of num_facts={source.num_facts}",
     )
+
+
+def _check_asked(source: FactsSource, max_asked: int) -> None:
+    if source.skew and max_asked < len(BUCKETS):
+        raise DataError(
+            f"with skew, evaluation.facts >= {len(BUCKETS)} must hold, a fact for each of "
+            f"{', '.join(BUCKETS)}, but evaluation.facts={max_asked}; raise it"
+        )
 
 
 def _draw_world(source: FactsSource) -> Integers:

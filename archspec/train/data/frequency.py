@@ -49,6 +49,7 @@ class Frequencies:
 def _ends(weights: NDArray[np.float64]) -> Words:
     """Return where the stretch of each item ends in [0, 2^53]; none is empty."""
     whole = 2**_BITS - len(weights)
-    ends = np.floor(np.cumsum(weights) / weights.sum() * whole).astype(np.uint64)
+    ends: Words = np.floor(np.cumsum(weights) / weights.sum() * whole).astype(np.uint64)
     ends[-1] = whole
-    return ends + np.arange(1, len(weights) + 1, dtype=np.uint64)
+    ends += np.arange(1, len(weights) + 1, dtype=np.uint64)
+    return ends

@@ -16,6 +16,11 @@ from archspec.spec.train import TrainSpec
 from archspec.train.data.registry import open_source
 from archspec.train.data.shares import Owners
 from archspec.train.data.source import Rows, join
+from archspec.units import format_count
+
+# Up to about so many epochs, data seen again teach nearly as much as new data: Muennighoff et al.,
+# "Scaling Data-Constrained Language Models", 2023.
+WORTHWHILE_EPOCHS = 4
 
 
 class Mixture:
@@ -40,6 +45,8 @@ class Mixture:
         self._owners = Owners([source.weight for source in train.data], seed=train.seed)
         self.shares: tuple[float, ...] = self._owners.shares
         self._rows = train.batch_tokens // train.seq_len
+        self._run_rows = train.num_steps * self._rows
+        self._seq_len = train.seq_len
         self._seed = train.seed
 
     def batch(self, step: int, rows: slice | None = None) -> Rows:
@@ -64,6 +71,23 @@ class Mixture:
         if len(parts) == 1:
             return parts[0]
         return join(parts).take(np.argsort(np.concatenate(places)))
+
+    def warnings(self) -> tuple[str, ...]:
+        """Return what is worth saying before the run begins: sources that it reads too often."""
+        return tuple(filter(None, map(self._warning, range(len(self.sources)))))
+
+    def _warning(self, index: int) -> str | None:
+        source, rows = self.sources[index], self._owners.count(index, self._run_rows)
+        if source.epoch_tokens is None:
+            return None
+        epochs = rows * self._seq_len / source.epoch_tokens
+        if epochs <= WORTHWHILE_EPOCHS:
+            return None
+        return (
+            f"{source.name}: the run reads its {format_count(source.epoch_tokens)} tokens "
+            f"{epochs:.1f} times, and beyond {WORTHWHILE_EPOCHS} times data teach much less than "
+            "new data would; give more of it, or lower its weight"
+        )
 
     def hashes(self) -> Mapping[str, str]:
         """Return the sha256 of each source's data by name."""

@@ -63,13 +63,18 @@ class DataSource(ABC):
         name: The prefix of its metrics.
         density: Share of a training row's positions whose target counts.
         choices: The tokens that an answer is chosen from, if there is a right answer.
+        bytes_per_target: Of text, mean bytes of a target of :meth:`evaluation`; None of anything
+            else.
         sha256: Hash of the data, for the record.
+        epoch_tokens: Tokens of all data, once; None where they have no end.
     """
 
     name: str
     density: float
     choices: range | None
+    bytes_per_target: float | None = None
     sha256: str
+    epoch_tokens: int | None = None
 
     @abstractmethod
     def training_rows(self, first: int, count: int, *, seed: int) -> Rows:

@@ -5,8 +5,10 @@ from archspec.errors import DataError
 from archspec.spec.data.facts import FactsSource
 from archspec.spec.data.registry import KEYS, TASKS
 from archspec.spec.data.text import TextSource
+from archspec.spec.data.tokens import TokensSource
 from archspec.train.data.mixture import Mixture
 from archspec.train.data.registry import OPENERS
+from archspec.train.data.source import join
 
 FACTS = FactsSource(task="facts", num_facts=48, num_objects=16, num_relations=4)
 
@@ -75,6 +77,54 @@ def test_hashes_are_those_of_the_data(spec, settings):
     hashes = Mixture(settings(), spec).hashes()
     assert sorted(hashes) == ["facts", "pydoc"]
     assert all(len(digest) == 64 for digest in hashes.values())
+
+
+@pytest.fixture
+def files(tmp_path):
+    """Two sources of files and facts."""
+    rng = np.random.default_rng(0)
+    for name in ("a", "b"):
+        rng.integers(0, 300, 3000).astype("uint16").tofile(tmp_path / f"{name}.bin")
+    (tmp_path / "c.txt").write_text("some text\n" * 200)
+    tokens = TokensSource(
+        tokens=[str(tmp_path / "a.bin"), str(tmp_path / "b.bin")], dtype="uint16", eos_id=0
+    )
+    return [tokens, TextSource(text=str(tmp_path / "c.txt"), weight=0.7), FACTS]
+
+
+@pytest.mark.parametrize("ranks", [1, 2, 4, 8])
+def test_files_are_read_alike_by_any_number_of_ranks(spec, settings, files, ranks):
+    train = settings(data=files)
+    whole = [Mixture(train, spec).batch(step) for step in range(30)]
+    mixtures = [Mixture(train, spec) for _ in range(ranks)]
+    each = 8 // ranks
+    for step in (29, 3, 17):
+        parts = [
+            mixture.batch(step, slice(rank * each, (rank + 1) * each))
+            for rank, mixture in enumerate(mixtures)
+        ]
+        assert same(join(parts), whole[step])
+
+
+def test_an_epoch_of_a_mixture_has_every_window_once(spec, settings, files):
+    train = settings(data=files)
+    mixture = Mixture(train, spec)
+    text = mixture.sources[1]
+    batches = [mixture.batch(step) for step in range(200)]
+    whole = join(batches)
+    mine = whole.take(np.flatnonzero(whole.counted.all(1) & (whole.token_ids < 128).all(1)))
+    rows = text.epoch_tokens // 16
+    first = text.training_rows(0, rows, seed=train.seed)
+    assert same(mine.take(slice(0, rows)), first)
+    assert len(np.unique(first.token_ids, axis=0)) > 1
+
+
+def test_a_run_that_repeats_its_data_often_says_so(spec, settings, files):
+    assert Mixture(settings(data=files), spec).warnings() == ()
+    assert Mixture(settings(data=files, tokens=128 * 400), spec).warnings() == (
+        "c: the run reads its 1.89 k tokens 7.0 times, and beyond 4 times data teach much less "
+        "than new data would; give more of it, or lower its weight",
+    )
 
 
 def test_a_sequence_longer_than_the_model_takes_is_refused(spec, settings):

@@ -93,7 +93,8 @@ def _row_optimizer(
     own = settings.tables
     beta1 = settings.beta1 if own.beta1 is None else own.beta1
     beta2 = settings.beta2 if own.beta2 is None else own.beta2
-    carriers: dict[Tensor, RowGradient] = {**rows}
+    carriers: dict[Tensor, RowGradient] = {}
+    carriers.update((parameter, gradient) for parameter, gradient in rows.items())
     group = _group(TABLES, list(rows), settings.lr * own.lr_multiplier, own.weight_decay)
     try:
         return RowOptimizer(

@@ -25,10 +25,9 @@ RESULTS = ROOT / "benchmarks" / "results" / "claims.json"
 PAGE = ROOT / "docs" / "claims.md"
 
 RATES = ("1e-3", "2e-3", "4e-3")
+SWEEP_SHARE = 0.5  # of the tokens; every design tries every rate
 SEEDS = 3
 POINTS = 12  # of the learning curves
-# Side by side and one thread each: faster than one after the other with two.
-JOBS = 2
 
 
 def main() -> int:
@@ -36,11 +35,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--race", action="store_true", help="run the race, or go on with it")
     parser.add_argument("--quick", action="store_true", help="a race of a minute, for a look")
+    parser.add_argument("--jobs", type=int, default=2, help="trainings at a time (default: 2)")
     parser.add_argument("--out", type=Path, help="the race's directory (default: runs/claims)")
     arguments = parser.parse_args()
     out = arguments.out or ROOT / "runs" / ("claims_quick" if arguments.quick else "claims")
     if arguments.race or arguments.quick:
-        race(out, quick=arguments.quick)
+        race(out, quick=arguments.quick, jobs=arguments.jobs)
     if arguments.quick:
         results = load_results(out / "results.json")
         draw_figures(results, out)
@@ -51,12 +51,17 @@ def main() -> int:
     return 0
 
 
-def race(out: Path, *, quick: bool) -> None:
-    """Run `archspec race` in a process of its own, or go on with a race that was begun."""
+def race(out: Path, *, quick: bool, jobs: int) -> None:
+    """Run `archspec race` in a process of its own, or go on with a race that was begun.
+
+    Trainings have one thread each: two side by side are faster than two after one another with two
+    threads.
+    """
     if (out / "race.json").exists():
-        command = ["race", "--resume", str(out), "--jobs", str(JOBS)]
+        command = ["race", "--resume", str(out)]
     else:
         command = ["race", *_options(out, quick=quick)]
+    command += ["--jobs", str(jobs)]
     threads = {**os.environ, "OMP_NUM_THREADS": "1"}
     subprocess.run([sys.executable, "-m", "archspec", *command], cwd=ROOT, env=threads, check=True)
 
@@ -68,8 +73,9 @@ def _options(out: Path, *, quick: bool) -> Sequence[str]:
         *(str(SPECS / f"{name}.yaml") for name in (DENSE, MOE, MEMORY, *SHARED)),
         *("--as-is", str(SPECS / f"{DENSE_2X}.yaml")),
         *("--train", str(train), "--out", str(out), "--metric", ACCURACY),
-        *("--seeds", str(2 if quick else SEEDS), "--points", str(POINTS), "--jobs", str(JOBS)),
-        *("--sweep-each", "--sweep-share", "0.5", "--lr", *(RATES[:1] if quick else RATES)),
+        *("--seeds", str(2 if quick else SEEDS), "--points", str(POINTS)),
+        *("--sweep-each", "--sweep-share", str(SWEEP_SHARE)),
+        *("--lr", *(RATES[:1] if quick else RATES)),
     )
 
 

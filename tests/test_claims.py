@@ -119,9 +119,10 @@ def test_a_clear_race_bears_every_claim_out():
         ({"shared_large": [0.21, 0.22, 0.24]}, 0, "undecided"),
         ({"dense_2x": [0.60, 0.61, 0.63]}, 1, "does not hold"),
         ({"moe": [0.40, 0.50, 0.48]}, 2, "undecided"),
-        ({"dense": [0.40, 0.42, 0.45]}, 3, "does not hold"),
-        ({"shared_small": [0.50, 0.52, 0.53]}, 4, "does not hold"),
-        ({"memory": [0.42, 0.45, 0.46]}, 7, "does not hold"),
+        ({"dense": [0.46, 0.48, 0.52]}, 3, "does not hold"),
+        ({"dense": [0.30, 0.31, 0.32]}, 4, "does not hold"),
+        ({"shared_small": [0.50, 0.52, 0.53]}, 5, "does not hold"),
+        ({"memory": [0.42, 0.45, 0.46]}, 8, "does not hold"),
     ],
 )
 def test_each_claim_fails_by_its_own_numbers(changed, index, outcome):

@@ -72,7 +72,7 @@ bench-counters: $(READY) ## compare other parameter and FLOP counters, write doc
 		-c constraints.txt -e '.[bench]'
 	@$(BIN)/python -m benchmarks counters
 
-claims: $(READY) ## race the designs of specs/claims, or go on with it, and write docs/claims.md; 45 minutes
+claims: $(READY) ## race specs/claims, or go on with it, and write docs/claims.md; up to 45 minutes
 	@echo "Racing the designs of specs/claims in runs/claims; stop it and call it again as you like."
 	@$(BIN)/python -m benchmarks.bench_claims --race
 

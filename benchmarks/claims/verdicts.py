@@ -21,6 +21,7 @@ DENSE, DENSE_2X, MOE, MEMORY = "dense", "dense_2x", "moe", "memory"
 SHARED = ("shared_small", "shared_medium", "shared_large")  # by slots
 LARGEST = SHARED[-1]
 ACCURACY = "facts.accuracy"
+CHANCE = "facts.chance"
 TEXT = "pydoc.nll"
 
 Outcome = Literal["holds", "does not hold", "undecided"]
@@ -84,11 +85,18 @@ def difference(first: DesignResult, second: DesignResult, metric: str) -> Mean:
     return paired(first, second, lambda a, b: a.metrics[metric] - b.metrics[metric])
 
 
-def ratio(first: DesignResult, second: DesignResult, metric: str) -> Mean:
-    """Return the geometric mean of how many times higher a metric of the first is."""
-    logs = paired(first, second, lambda a, b: math.log(a.metrics[metric] / b.metrics[metric]))
+def accuracy_ratio(first: DesignResult, second: DesignResult) -> Mean:
+    """Return the geometric mean of how many times higher the first's accuracy is.
+
+    An accuracy below that of guessing, 0 say, counts as guessing.
+    """
+    logs = paired(first, second, lambda a, b: math.log(_at_least_chance(a) / _at_least_chance(b)))
     low, high = (None if end is None else math.exp(end) for end in (logs.low, logs.high))
     return Mean(value=math.exp(logs.value), low=low, high=high, count=logs.count)
+
+
+def _at_least_chance(run: RunResult) -> float:
+    return max(run.metrics[ACCURACY], run.metrics[CHANCE])
 
 
 def tokens_share(dense: DesignResult, design: DesignResult) -> Mean | None:
@@ -105,7 +113,7 @@ def tokens_share(dense: DesignResult, design: DesignResult) -> Mean | None:
 
 def _accuracy(designs: dict[str, DesignResult]) -> Iterator[Verdict]:
     largest = designs[LARGEST]
-    gain = ratio(largest, designs[DENSE], ACCURACY)
+    gain = accuracy_ratio(largest, designs[DENSE])
     yield Verdict(
         claim="A memory layer more than doubles factual accuracy at equal compute",
         test=f"accuracy of `{LARGEST}` over that of `{DENSE}`, above 2",

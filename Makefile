@@ -79,7 +79,7 @@ bench-train: $(READY) ## measure training beside other libraries, write docs/tra
 	@echo "Measuring training on this CPU, best with nothing else running."
 	@$(BIN)/python -m benchmarks train
 
-claims: $(READY) ## race the designs of specs/claims, or go on with it, and write docs/claims.md; 45 minutes
+claims: $(READY) ## race specs/claims, or go on with it, and write docs/claims.md; up to 45 minutes
 	@echo "Racing the designs of specs/claims in runs/claims; stop it and call it again as you like."
 	@$(BIN)/python -m benchmarks.bench_claims --race
 

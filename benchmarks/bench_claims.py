@@ -41,13 +41,17 @@ def main() -> int:
     out = arguments.out or ROOT / "runs" / ("claims_quick" if arguments.quick else "claims")
     if arguments.race or arguments.quick:
         race(out, quick=arguments.quick, jobs=arguments.jobs)
+    from_race = arguments.race or arguments.quick
+    results = load_results(out / "results.json" if from_race else RESULTS)
+    diverged = [run.key for d in results.designs for run in d.runs if run.diverged is not None]
+    if diverged:
+        print(f"no claim is judged, since training diverged in {', '.join(diverged)}; see {out}")
+        return 1
     if arguments.quick:
-        results = load_results(out / "results.json")
         draw_figures(results, out)
         print(results_text(results))
-        return 0
-    results = load_results(out / "results.json" if arguments.race else RESULTS)
-    publish(results)
+    else:
+        publish(results)
     return 0
 
 

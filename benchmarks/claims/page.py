@@ -48,14 +48,18 @@ def results_text(results: RaceResults) -> str:
 
 
 def _opening(results: RaceResults) -> str:
-    outcomes = _by_claim(judge(results))
-    counted = {name: [c for c, o in outcomes if o == name] for name in ("holds", "does not hold")}
-    seeds = len(results.reference.runs)
+    outcomes = [outcome for _, outcome in _by_claim(judge(results))]
+    counts = ", ".join(
+        f"{title} {outcomes.count(name)}"
+        for title, name in (
+            ("that hold here", "holds"),
+            ("that do not", "does not hold"),
+            ("undecided", "undecided"),
+        )
+    )
     return (
-        f"Of {len(outcomes)} claims {len(counted['holds'])} hold here, "
-        f"{len(counted['does not hold'])} do not, and "
-        f"{len(outcomes) - sum(map(len, counted.values()))} are undecided "
-        f"({seeds} seeds; brackets are 95% intervals over seeds, which are wide for so few)."
+        f"Claims {counts}, over {len(results.reference.runs)} seeds. Brackets are 95% intervals "
+        "over seeds, wide for so few."
     )
 
 

@@ -19,7 +19,7 @@ from archspec.search.features import Floats, Scores
 from archspec.search.graph import PathSampler
 
 _DRAWN = 20_000
-_ENOUGH = 200  # hits of a plain sample that make it good enough
+FEW = 200  # hits of a plain sample below which it is not good enough
 _ROUNDS, _TRIED = 25, 2_000
 _HITS = 0.2  # share of hits at which the multipliers are good enough
 
@@ -52,7 +52,7 @@ def feasible_share(allowed: FeasibleSpace, *, seed: int = 0) -> Share:
     rows = space.draw(rng, _DRAWN)
     kept = allowed.admits(*rows)
     hits = int(kept.sum())
-    if hits >= _ENOUGH:
+    if hits >= FEW:
         share = hits / len(kept)
         return Share(share, error=float(np.sqrt((1 - share) / hits)))
     found = [_variant_count(allowed, index, rng) for index in range(len(space.parts))]
@@ -92,14 +92,12 @@ def _sampler(allowed: FeasibleSpace, variant: int, rng: np.random.Generator) -> 
     multipliers = np.zeros(len(bounds))
     best, most = graph.uniform, -1.0
     for _ in range(_ROUNDS):
-        factors = -multipliers * signs
-        sampler = graph.tilted(
-            sum((f * cost.layers for f, cost in zip(factors, costs, strict=True)), np.zeros(1)),
-            [
-                sum((f * cost.pools[pool] for f, cost in zip(factors, costs, strict=True)), 0.0)
-                for pool in range(len(allowed.space.pools))
-            ],
-        )
+        layers = np.tensordot(-multipliers * signs, np.stack([c.layers for c in costs]), axes=1)
+        pools = [
+            np.tensordot(-multipliers * signs, np.stack([c.pools[pool] for c in costs]), axes=1)
+            for pool in range(len(allowed.space.pools))
+        ]
+        sampler = graph.tilted(layers, pools)
         rows = allowed.space.rows(variant, *sampler.draw(rng, _TRIED))
         prices = allowed.table.prices(*rows)[:, columns] * signs
         hits = float(allowed.admits(*rows).mean())

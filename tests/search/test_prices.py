@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from archspec.compiler.plan.make import make_plan
@@ -31,6 +31,7 @@ seeds = st.integers(0, 100_000)
 
 @settings(max_examples=60, deadline=None)
 @given(seeds)
+@example(349)  # half a nanosecond
 def test_every_price_is_that_of_the_written_out_model(seed: int) -> None:
     setting = random_setting(seed)
     space = with_plan(random_space(seed), setting.plan)
@@ -50,7 +51,7 @@ def test_prices_are_those_that_plan_and_summary_print(seed: int) -> None:
     flops = training_flops(model, cost_context(model), recompute)
     assert prices["train_flops"] == flops * setting.tokens
     decode = estimate(model, Setting(), setting.hardware).decode
-    assert prices["decode_time"] == round(1e9 * decode.seconds)
+    assert prices["decode_time"] == pytest.approx(1e9 * decode.seconds, abs=0.51)
     if setting.plan is None:
         return
     plan = make_plan(
@@ -58,7 +59,7 @@ def test_prices_are_those_that_plan_and_summary_print(seed: int) -> None:
         allow_oversize=True,
     )  # fmt: skip
     assert prices["device_bytes"] == plan.largest.total
-    assert prices["step_time"] == round(1e9 * plan.time.seconds)
+    assert prices["step_time"] == pytest.approx(1e9 * plan.time.seconds, abs=0.51)
 
 
 def test_one_device_takes_as_long_as_its_estimate() -> None:
@@ -67,7 +68,7 @@ def test_one_device_takes_as_long_as_its_estimate() -> None:
     design = space.normal([0, 1, 1, 0], [0])
     allowed = allowed_designs(space, (), setting)
     step = estimate(space.model(design), Setting(), setting.hardware).step
-    assert allowed.prices(design)["step_time"] == round(1e9 * step.seconds)
+    assert allowed.prices(design)["step_time"] == pytest.approx(1e9 * step.seconds, abs=0.51)
 
 
 @settings(max_examples=50, deadline=None)

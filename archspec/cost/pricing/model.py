@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from archspec.compiler.plan.make import BuildPlan, make_plan
 from archspec.cost.device import device_bytes
 from archspec.cost.inference import decode_work
-from archspec.cost.pricing.quantities import PriceSetting
+from archspec.cost.pricing.quantities import Floats, Ints, PriceSetting
 from archspec.cost.roofline import part_time
 from archspec.cost.summary import cost_context, total_cost
 from archspec.cost.training import training_flops, training_work
@@ -17,6 +19,7 @@ from archspec.spec.model import ModelSpec
 from archspec.spec.plan import Recompute
 
 NANOSECONDS = 1e9
+_DIGITS = 6  # of a nanosecond, far above what sums of seconds lose
 
 
 def price(spec: ModelSpec, setting: PriceSetting) -> dict[str, int]:
@@ -37,9 +40,15 @@ def price(spec: ModelSpec, setting: PriceSetting) -> dict[str, int]:
     if setting.hardware is not None:
         computing, overlapped, waiting = step_seconds(spec, setting, laid_out)
         step = max(computing, overlapped) + waiting
-        found["step_time"] = round(NANOSECONDS * step)
-        found["decode_time"] = round(NANOSECONDS * decode_seconds(spec, setting.hardware))
+        decode = decode_seconds(spec, setting.hardware)
+        times = whole_nanoseconds(NANOSECONDS * np.array([step, decode]))
+        found["step_time"], found["decode_time"] = times.tolist()
     return found
+
+
+def whole_nanoseconds(values: Floats) -> Ints:
+    """Round times in ns, so that halves that are summed in another order come out the same."""
+    return np.rint(np.round(values, _DIGITS)).astype(np.int64)
 
 
 def counts(cost: Cost) -> dict[str, int]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from archspec.cost.pricing.model import NANOSECONDS
+from archspec.cost.pricing.model import NANOSECONDS, whole_nanoseconds
 from archspec.cost.pricing.parts import PEAKS, SECONDS, Amounts, PartPricer
 from archspec.cost.pricing.quantities import (
     QUANTITIES,
@@ -215,7 +215,7 @@ class PriceTable:
                 times[:, names.index(peak.quantity)] += values
             else:
                 counts[:, QUANTITIES.index(peak.quantity)] += values.astype(np.int64)
-        return np.concatenate([counts, np.rint(times).astype(np.int64)], axis=1)
+        return np.concatenate([counts, whole_nanoseconds(times)], axis=1)
 
 
 def _cells(choices: Sequence[Sequence[LayerSpec]]) -> Iterator[tuple[int, int, LayerSpec]]:

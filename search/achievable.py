@@ -11,19 +11,23 @@ from archspec.search.budget import Bound, exact_amount
 from archspec.search.drawing import Drawing
 from archspec.search.feasible import FeasibleSpace
 from archspec.search.program import Program
+from archspec.search.rule_conflict import describe_conflict
 from archspec.search.space import Design
 
 
 def check_achievable(allowed: FeasibleSpace) -> None:
-    """Return if some design keeps to every bound.
+    """Return if some design keeps to every rule and bound.
 
     Raises:
-        BudgetError: Naming each bound that is out of reach with the closest value any design has,
-            or, when each is possible alone, the smallest set of bounds that exclude each other.
+        BudgetError: Naming the rules between layers that exclude each other; otherwise each bound
+            that is out of reach with the closest value any design has, or, when each is possible
+            alone, the smallest set of bounds that exclude each other.
     """
-    nothing = np.zeros((len(allowed.space.choices), allowed.space.reads.shape[2]))
-    if allowed.program.best(allowed.program.scores(nothing)) is not None:
+    if some_design(allowed.program) is not None:
         return
+    conflict = describe_conflict(allowed.space, allowed.table)
+    if conflict is not None:
+        raise BudgetError(conflict)
     closest = [(bound, closest_design(allowed, bound)) for bound in allowed.bounds]
     alone = [
         _sentence(allowed, bound, design)
@@ -31,6 +35,11 @@ def check_achievable(allowed: FeasibleSpace) -> None:
         if design is not None and not _keeps(allowed, bound, design)
     ]
     raise BudgetError("\n".join(alone) if alone else _conflict(allowed))
+
+
+def some_design(program: Program) -> Design | None:
+    """Return any design that keeps to the bounds of a program, None if there is none."""
+    return program.best(program.scores(np.zeros((program.num_genes, program.width))))
 
 
 def closest_design(
@@ -43,9 +52,9 @@ def closest_design(
         bound: Whose quantity to drive; its own limit is not imposed.
         others: The bounds that are.
     """
-    program = Program(allowed.space, allowed.table, others)
-    sign = 1 if bound.side == "max" else -1
-    return program.best(sign * program.quantity(bound.quantity))
+    program = Program(allowed.space, allowed.table, others, wanted=[bound.quantity])
+    objective = program.quantity(bound.quantity)
+    return program.best(objective if bound.side == "max" else -objective)
 
 
 def _keeps(allowed: FeasibleSpace, bound: Bound, design: Design) -> bool:

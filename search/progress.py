@@ -12,19 +12,22 @@ from archspec.search.finalists import num_reruns
 from archspec.search.hand import HandDesign
 from archspec.search.objective import Outcome
 from archspec.search.results import BudgetResult, SpaceResult, rank
+from archspec.search.share import FEW, feasible_share
 from archspec.search.space import Design
 from archspec.search.trials import Trials
-from archspec.spec.search import SearchSpec
+from archspec.spec.search.spec import SearchSpec
 
 
 def describe_space(allowed: FeasibleSpace) -> tuple[SpaceResult, tuple[BudgetResult, ...]]:
     """Count the space and what each budget rejects of it."""
     counted = allowed.rejections()
+    rare = counted.num_feasible < FEW and not counted.exact
     space = SpaceResult(
         num_designs=counted.num_designs,
         num_priced=counted.num_priced,
         num_feasible=counted.num_feasible,
-        num_layers=len(allowed.space.choices),
+        share=feasible_share(allowed).value if rare else None,
+        num_layers=max(len(part.gene_of) for part in allowed.space.parts),
         pools=allowed.space.pools,
         legend=Drawing(allowed.space).legend,
     )

@@ -81,6 +81,10 @@ class SpaceResult(_Result):
     num_designs: Annotated[int, Field(description="Different designs, budgets aside.")]
     num_priced: Annotated[int, Field(description="How many were priced: all, or a sample.")]
     num_feasible: Annotated[int, Field(description="How many of those fit every budget.")]
+    share: Annotated[
+        float | None,
+        Field(description="Share that fits, where these few were too rare for a sample."),
+    ] = None
     num_layers: int
     pools: Annotated[dict[str, tuple[int, ...]], Field(description="num_keys a pool may have.")]
     legend: Annotated[str, Field(description="What the letters of placements stand for.")]
@@ -92,8 +96,8 @@ class SpaceResult(_Result):
 
     @property
     def feasible_share(self) -> float:
-        """Share of designs that fit every budget."""
-        return self.num_feasible / self.num_priced
+        """Share of designs that fit every budget; ``share`` where that was estimated apart."""
+        return self.num_feasible / self.num_priced if self.share is None else self.share
 
 
 class SearchResults(_Result):

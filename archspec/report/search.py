@@ -11,6 +11,7 @@ from rich.constrain import Constrain
 from rich.table import Table
 from rich.text import Text
 
+from archspec.report.shares import share_text
 from archspec.report.tables import plain_table
 from archspec.search.budget import format_amount
 from archspec.search.results import (
@@ -22,6 +23,7 @@ from archspec.search.results import (
     agreement,
     seed_noise,
 )
+from archspec.search.share import Share
 
 MOST_ROWS = 30
 _READABLE = 100  # columns of running text
@@ -31,6 +33,10 @@ _SHORT = {
     "num_active_params": "active",
     "table_bytes_per_token": "table",
     "device_bytes": "device",
+    "kv_bytes_per_token": "cache",
+    "train_flops": "training",
+    "step_time": "step",
+    "decode_time": "decoding",
 }
 
 
@@ -64,11 +70,8 @@ def space_lines(space: SpaceResult, budgets: tuple[BudgetResult, ...]) -> Iterat
     for budget in budgets:
         yield f"{_bound(budget)} rejects {budget.rejected:.0%} of them{basis}"
     if budgets:
-        yield (
-            f"{space.feasible_share:.2g} of all designs fit"
-            if (0 < space.feasible_share < 0.01)
-            else f"{space.feasible_share:.0%} of them fit every budget"
-        )
+        share = share_text(Share(space.feasible_share or None, exact=space.exact))
+        yield f"{share} of them fit every budget"
 
 
 def budget_use(prices: dict[str, int], budgets: tuple[BudgetResult, ...]) -> str:

@@ -36,6 +36,7 @@ from archspec.train.files import new_directory, read_json, replace_text
 SEARCH, BASE, TRAIN, RUN = "search.yaml", "base.yaml", "train.yaml", "run.json"
 JOURNAL, DESIGNS = "study.journal", "designs"
 RESULTS, BEST, PARETO, REPORT = "results.json", "best.yaml", "pareto.csv", "report.txt"
+BEST_PROXY = "best_proxy.yaml"
 _LOCK_SECONDS = 5  # a journal is locked for milliseconds; after so long its owner is dead
 
 
@@ -150,7 +151,7 @@ def open_study(
         study_name=info.study,
         storage=storage,
         sampler=sampler,
-        direction=spec.direction,
+        directions=[goal.direction for goal in spec.goals],
         load_if_exists=True,
     )
 

@@ -79,7 +79,9 @@ class Progress:
             trainings=self._trainings,
         )
 
-    def start(self, stage: str, number: int, planned: int, design: Design, source: str) -> Started:
+    def start(
+        self, stage: str, number: int, planned: int, design: Design, source: str, worker: str = ""
+    ) -> Started:
         """Tell that a training begins."""
         event = Started(
             stage=stage,
@@ -88,12 +90,17 @@ class Progress:
             placement=self._drawing.placement(design),
             pools=self._drawing.pools(design),
             source=source,
+            worker=worker,
         )
         if stage == "re-run":
             # The plan allowed for a best hand design that is not among the best designs.
             self._trainings = self._spec.trials + planned
         self._listener.on_start(event)
         return event
+
+    def drop(self, started: Started) -> None:
+        """Tell that a training was cut short."""
+        self._listener.on_drop(started)
 
     def finish(self, started: Started, design: Design, outcome: Outcome | None) -> None:
         """Tell that a training is over; ``outcome`` is None if it diverged."""

@@ -33,7 +33,7 @@ def make_objective(spec: SearchSpec, label: str | None = None) -> Objective:
     kind = spec.document.objective.kind
     if kind != USER and label is not None:
         raise ObjectiveError(
-            f"--objective {label}: the search is judged by kind: {kind}; start one of its own, with "
+            f"--objective {label}: the search is judged by kind: {kind}; start one of its own by "
             "--out"
         )
     if kind != USER:

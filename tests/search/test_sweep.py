@@ -37,7 +37,7 @@ class Rated:
         self.asked.append((family, spec_hash(spec), seed, lr, tokens))
         if len(self.asked) == self.interrupt_at:
             raise KeyboardInterrupt
-        if family == self.diverging or lr > 0.0045 and family == "moe":
+        if family == self.diverging or (lr > 0.0045 and family == "moe"):
             raise DivergedError("diverged")
         value = abs(lr - self.best.get(family, 0.004)) + int(spec_hash(spec)[:4], 16) / 1e9
         return Outcome(value=value, metrics={"facts.nll": value}, seconds=1.0)
@@ -115,7 +115,9 @@ def test_a_search_sweeps_once_whatever_happens(
     families = {family for family, *_ in judge.asked}
     assert {choice.group for choice in results.learning_rates} == families
     for choice in results.learning_rates:
-        rates = {lr for family, _, seed, lr, _ in judge.asked if family == choice.group and seed != 500}
+        rates = {
+            lr for family, _, seed, lr, _ in judge.asked if family == choice.group and seed != 500
+        }
         assert rates <= {choice.lr}
 
 

@@ -104,9 +104,9 @@ def load(folder, text=SEARCH):
 
 def test_a_search_over_sizes_takes_the_larger(folder) -> None:
     results = start_search(load(folder), folder / "run")
-    assert {layer.blocks[0].hidden_dim for layer in load_model(folder / "run/best.yaml").layers} == {
-        4096
-    }
+    assert {
+        layer.blocks[0].hidden_dim for layer in load_model(folder / "run/best.yaml").layers
+    } == {4096}
     assert results.metric == "loss"
     assert results.best.value < results.designs[1].value
 

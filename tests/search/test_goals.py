@@ -4,12 +4,12 @@ import optuna
 import pytest
 
 from archspec.errors import ObjectiveError
-from archspec.search import study as study_module
+from archspec.search import workspace as workspace_module
 from archspec.search.goals import goal_values
 from archspec.search.objective import Outcome
 from archspec.search.pareto import pareto_front
-from archspec.search.run_directory import load_run, open_storage
 from archspec.search.study import start_search
+from archspec.search.workspace import read_workspace
 from archspec.spec.dump import spec_hash
 from archspec.spec.load import load_search
 from archspec.spec.search.objective import Goal
@@ -55,12 +55,12 @@ def test_a_search_with_several_goals(
     )
     goals_file.write_text(text)
     monkeypatch.setattr(
-        study_module, "make_sampler", lambda *_a, **_k: optuna.samplers.RandomSampler(seed=0)
+        workspace_module, "make_sampler", lambda *_a, **_k: optuna.samplers.RandomSampler(seed=0)
     )
     out = tmp_path / "run"
     results = start_search(load_search(goals_file), out, objective=judge)
-    spec, info = load_run(out)
-    study = optuna.load_study(study_name=info.study, storage=open_storage(out, info, None))
+    workspace = read_workspace(out)
+    spec, study = workspace.spec, workspace.study
     assert [d.name for d in study.directions] == ["MINIMIZE", "MINIMIZE", "MAXIMIZE"]
     done = [trial for trial in study.trials if trial.state.name == "COMPLETE"]
     for trial in done:

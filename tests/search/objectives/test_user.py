@@ -7,6 +7,7 @@ from archspec.errors import DivergedError, ObjectiveError
 from archspec.search.fidelity import Fidelity
 from archspec.search.objectives.user import UserObjective, find_function
 from archspec.search.run_directory import load_run
+from archspec.search.workspace import read_workspace
 from archspec.testing.spaces import small_model
 
 SCORING = """\
@@ -148,12 +149,8 @@ def test_an_error_of_the_users_code(search_file, folder, capsys) -> None:
     # The design failed and is not queued again; the next session goes on with another.
     again = [*begin[:0], "--resume", "run", "--objective", begin[-1]]
     assert run(folder, capsys, *again)[0] == 2
-    from archspec.search.run_directory import open_storage
-
-    spec, info = load_run(Path("run"))
-    storage = open_storage(Path("run"), info, None)
-    (study,) = storage.get_all_studies()
-    failed = [t for t in storage.get_all_trials(study._study_id) if "failed" in t.user_attrs]
+    trials = read_workspace(Path("run")).study.get_trials()
+    failed = [trial for trial in trials if "KeyError" in trial.user_attrs.get("withdrawn", "")]
     assert [trial.state.name for trial in failed] == ["FAIL", "FAIL"]
     assert len({trial.user_attrs["spec_hash"] for trial in failed}) == 2
 

@@ -134,5 +134,5 @@ def test_too_few_tokens_leave_no_directory_behind(folder) -> None:
 def test_placement_and_memory_are_refused(folder) -> None:
     with pytest.raises(SpecError, match="laws may rank sizes, never placement"):
         load(folder, SEARCH.replace(", tied: {repeat: 1}", ""))
-    with pytest.raises(SpecError, match="and not of memory; no published law is; use kind: train"):
+    with pytest.raises(SpecError, match="and not of memory; no published law was; use kind: train"):
         load(folder, SEARCH.replace("[ffn, wide]", "[ffn, private]"))

@@ -54,6 +54,32 @@ def worth(key: str, tokens: int | None) -> float:
     return int(key[start : start + 4], 16) / 65536 + (0 if tokens is None else 1000 / tokens)
 
 
+class LoggedInFile:
+    """Judges as ``Logged`` does, in any process, and writes down what it was asked."""
+
+    def __init__(self, log: Path) -> None:
+        self.log = log
+
+    def __call__(self, spec, seed, *, fidelity=None) -> Outcome:
+        with self.log.open("a") as file:
+            file.write(f"{spec_hash(spec)} {seed} {fidelity.tokens}\n")
+        value = worth(spec_hash(spec), fidelity.tokens) + seed / 1e9
+        return Outcome(value=value, metrics={"facts.nll": value}, seconds=1.0)
+
+
+@pytest.mark.slow
+def test_workers_share_the_rungs(rung_file: Path, tmp_path: Path) -> None:
+    judge = LoggedInFile(tmp_path / "log.txt")
+    results = start_search(load_search(rung_file), tmp_path / "run", objective=judge, workers=2)
+    asked = judge.log.read_text().splitlines()
+    assert len(asked) == len(set(asked))
+    assert [len(rung.entries) for rung in results.rungs][0] == 12
+    assert len(results.rungs) == 3
+    last = {entry.spec_hash for entry in results.rungs[2].kept}
+    assert {design.spec_hash for design in results.finalists} == last
+    assert all(len(design.reruns) == 2 for design in results.finalists)
+
+
 def test_survivors_climb_and_are_trained_equally_long(rung_file: Path, tmp_path: Path) -> None:
     judge = Logged()
     results = start_search(load_search(rung_file), tmp_path / "run", objective=judge)

@@ -35,10 +35,7 @@ def refuse_code(value: Any) -> Any:
 
 
 class Objective(Schema):
-    """What a design is judged by: a short training, unless `kind` says otherwise.
-
-    Attributes are those of the document; ``law`` is checked by ``check_objective``.
-    """
+    """What a design is judged by: a short training, unless `kind` says otherwise."""
 
     kind: Annotated[
         Literal["train", "predicted", "user"],

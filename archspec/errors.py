@@ -86,6 +86,10 @@ class RunError(ArchspecError, RuntimeError):
     """A run directory cannot be used as asked: it exists, is missing, is busy or is damaged."""
 
 
+class ObjectiveError(RunError):
+    """A search's objective cannot judge: there is none, it raised, or it returned no number."""
+
+
 class OtherRankError(RunError):
     """Another rank failed, and said why."""
 
@@ -104,6 +108,12 @@ class BenchmarkError(ArchspecError, RuntimeError):
 
 class FairnessError(ArchspecError, RuntimeError):
     """Two trainings that are to be compared did not have the same conditions."""
+
+
+class StoppedError(ArchspecError, RuntimeError):
+    """Somebody asked the work to stop; it can be gone on with."""
+
+    exit_status = INTERRUPTED
 
 
 class DivergedError(ArchspecError, RuntimeError):

@@ -19,7 +19,7 @@ def write_results(out: Path, results: SearchResults, best: ModelSpec) -> None:
     """Write the winner, the Pareto front, and last what says that the search is done."""
     named = best.replace(name=f"{results.name}-best" if results.name else "best")
     replace_text(out / BEST, to_yaml(named, comment=_comment(results)))
-    replace_text(out / PARETO, pareto_csv(results.designs, results.direction))
+    replace_text(out / PARETO, pareto_csv(results.designs, results.direction, results.goals))
     replace_text(out / RESULTS, results.model_dump_json(indent=1) + "\n")
 
 

@@ -8,11 +8,11 @@ from pathlib import Path
 from archspec.search.drawing import Drawing
 from archspec.search.events import Finished, Listener, Plan, Started
 from archspec.search.feasible import FeasibleSpace
-from archspec.search.finalists import num_reruns
 from archspec.search.hand import HandDesign
 from archspec.search.objective import Outcome
 from archspec.search.results import BudgetResult, SpaceResult, rank
 from archspec.search.share import FEW, feasible_share
+from archspec.search.rungs import num_later
 from archspec.search.space import Design
 from archspec.search.trials import Trials
 from archspec.spec.search.spec import SearchSpec
@@ -55,7 +55,7 @@ class Progress:
         self._trials = trials
         self._listener = listener
         self._drawing = Drawing(trials.allowed.space)
-        self._trainings = spec.trials + num_reruns(spec)
+        self._trainings = spec.trials + num_later(spec)
         self._done = trials.num_done
         timed = [result.seconds for _, result in trials.completed()]
         self._timed = len(timed)
@@ -82,7 +82,9 @@ class Progress:
             trainings=self._trainings,
         )
 
-    def start(self, stage: str, number: int, planned: int, design: Design, source: str) -> Started:
+    def start(
+        self, stage: str, number: int, planned: int, design: Design, source: str, worker: str = ""
+    ) -> Started:
         """Tell that a training begins."""
         event = Started(
             stage=stage,
@@ -91,12 +93,17 @@ class Progress:
             placement=self._drawing.placement(design),
             pools=self._drawing.pools(design),
             source=source,
+            worker=worker,
         )
-        if stage == "re-run":
+        if stage == "re-run" and not self._spec.rungs and not self._spec.proxy:
             # The plan allowed for a best hand design that is not among the best designs.
             self._trainings = self._spec.trials + planned
         self._listener.on_start(event)
         return event
+
+    def drop(self, started: Started) -> None:
+        """Tell that a training was cut short."""
+        self._listener.on_drop(started)
 
     def finish(self, started: Started, design: Design, outcome: Outcome | None) -> None:
         """Tell that a training is over; ``outcome`` is None if it diverged."""

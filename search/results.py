@@ -10,6 +10,10 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 from scipy.stats import spearmanr
 
+from archspec.search.stage_results import ProxyResult, RankAgreement, RungResult
+from archspec.spec.search.objective import Goal
+from archspec.train.rates import SweepChoice
+
 SEARCHED = "search"
 
 
@@ -34,6 +38,7 @@ class DesignResult(_Result):
         metrics: All metrics of the first run.
         prices: What it costs, by quantity.
         seconds: Of the first run.
+        seed_values: The objective of each seed, where ``value`` is a mean of several.
     """
 
     trial: int
@@ -47,6 +52,7 @@ class DesignResult(_Result):
     metrics: dict[str, float]
     prices: dict[str, int]
     seconds: float
+    seed_values: tuple[float, ...] = ()
 
     @property
     def was_rerun(self) -> bool:
@@ -108,6 +114,11 @@ class SearchResults(_Result):
         diverged: Placements that could not be trained.
         exhausted: Whether the search ended because no design was left.
         uniform_dense: Hash of the design whose layers are all dense, if it was trained.
+        goals: What was improved, the metric first.
+        rungs: Every rung, the trials first.
+        rung_agreements: How each rung ranks designs compared with the one below.
+        learning_rates: Of each family of designs, where they were swept.
+        proxy: What was trained in place of designs, None if these were.
     """
 
     name: str
@@ -122,6 +133,11 @@ class SearchResults(_Result):
     exhausted: bool
     uniform_dense: str | None
     seconds: Annotated[float, Field(description="Spent in trainings, in all sessions.")]
+    goals: tuple[Goal, ...] = ()
+    rungs: tuple[RungResult, ...] = ()
+    rung_agreements: tuple[RankAgreement, ...] = ()
+    learning_rates: tuple[SweepChoice, ...] = ()
+    proxy: ProxyResult | None = None
 
     @property
     def best(self) -> DesignResult:

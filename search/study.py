@@ -2,47 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-import optuna
-from optuna.trial import TrialState
-
-from archspec.errors import DivergedError
+from archspec.errors import DivergedError, RunError
 from archspec.search.achievable import check_achievable
+from archspec.search.agreement import rung_agreements
+from archspec.search.control import last_stop
+from archspec.search.crew import Crew
 from archspec.search.events import Listener
 from archspec.search.feasible import FeasibleSpace
-from archspec.search.finalists import finalists, fresh_seeds, uniform_dense, with_reruns
+from archspec.search.finalists import uniform_dense
 from archspec.search.hand import hand_designs
-from archspec.search.objective import Objective, Outcome, StoredObjective, TrainingObjective
+from archspec.search.leases import LEASE_SECONDS
+from archspec.search.objective import Objective
+from archspec.search.objectives.predicted import check_range
+from archspec.search.objectives.registry import make_objective
 from archspec.search.output import read_results, write_results
-from archspec.search.params import suggest
-from archspec.search.progress import Progress, describe_space
-from archspec.search.results import (
-    BudgetResult,
-    DesignResult,
-    SearchResults,
-    SpaceResult,
-    rank,
-)
+from archspec.search.progress import describe_space
+from archspec.search.proxy import proxy_result
+from archspec.search.results import BudgetResult, SearchResults, SpaceResult
 from archspec.search.run_directory import (
-    DESIGNS,
+    BEST_PROXY,
     check_same_run,
     create_run,
     load_run,
-    open_storage,
-    open_study,
-    open_url,
     set_trials,
 )
-from archspec.search.samplers.base import SpaceExhaustedError
-from archspec.search.samplers.registry import make_sampler
-from archspec.search.space import Design
-from archspec.search.trials import Trials
+from archspec.search.session import Session, Terms
+from archspec.search.storage import open_url, quiet_optuna
+from archspec.search.sweep import Notes, StudyNotes, noted_rates
+from archspec.search.workspace import (
+    Workspace,
+    check_study_is_ours,
+    open_workspace,
+)
+from archspec.spec.dump import to_yaml
 from archspec.spec.model import ModelSpec
+from archspec.spec.search.expand import shrink_of
 from archspec.spec.search.spec import SearchSpec
-from archspec.train.files import lock_directory
+from archspec.train.files import lock_directory, replace_text
+
+_USER = "objective"  # the study's note of the user's objective
 
 
 def start_search(
@@ -50,31 +50,53 @@ def start_search(
     out: Path,
     *,
     objective: Objective | None = None,
+    user: str | None = None,
     storage: str | None = None,
+    study: str | None = None,
+    workers: int = 1,
+    lease: float = LEASE_SECONDS,
     listener: Listener | None = None,
 ) -> SearchResults:
-    """Search from the start.
+    """Search from the start, or join a search that runs elsewhere.
 
     Args:
         spec: What to search.
         out: Run directory to make.
-        objective: Judges designs; by default the training that ``spec`` asks for.
-        storage: Optuna storage URL; by default a journal file in ``out``.
+        objective: Judges one model with one seed; by default what ``spec`` asks for.
+        user: The user's objective as the command line names it, if ``spec`` wants one.
+        storage: Optuna storage URL, or path of a journal; by default a journal file in ``out``.
+        study: Name of the study in ``storage``; where it exists, its search is joined.
+        workers: Processes that train here. With more than one, ``objective`` must be picklable, and
+            a script must call this under ``if __name__ == "__main__":``.
+        lease: Seconds without a sign of life after which a worker counts as dead.
         listener: Hears of progress.
 
     Raises:
         BudgetError: No design keeps to the budgets; nothing was trained or written.
-        RunError: ``out`` exists or the storage cannot be opened.
+        ObjectiveError: There is no such objective, or it cannot judge these designs.
+        RunError: ``out`` exists, the storage cannot be opened, or ``study`` is of another search.
+        StoppedError: Somebody asked the search to stop.
 
     Example:
-        >>> results = start_search(load_search("search.yaml"), Path("runs/a"))
+        >>> results = start_search(load_search("search.yaml"), Path("runs/a"), workers=4)
         >>> results.best.placement
     """
-    check_achievable(FeasibleSpace.of(spec))
-    if storage is not None:
-        open_url(storage)  # so that a wrong one leaves no directory behind
-    create_run(out, spec, storage)
-    return resume_search(out, objective=objective, storage=storage, listener=listener)
+    if study is not None and storage is None:
+        raise RunError(f"the study {study} needs a storage that it is in; give --storage URL")
+    _check(spec, FeasibleSpace.of(spec))
+    judge = objective or make_objective(spec, user)
+    if storage is not None:  # so that a wrong one leaves no directory behind
+        check_study_is_ours(open_url(storage), study, spec)
+    create_run(out, spec, storage, study=study)
+    return resume_search(
+        out,
+        objective=judge,
+        user=user,
+        storage=storage,
+        workers=workers,
+        lease=lease,
+        listener=listener,
+    )
 
 
 def resume_search(
@@ -83,37 +105,55 @@ def resume_search(
     given: SearchSpec | None = None,
     trials: int | None = None,
     objective: Objective | None = None,
+    user: str | None = None,
     storage: str | None = None,
+    workers: int = 1,
+    lease: float = LEASE_SECONDS,
     listener: Listener | None = None,
 ) -> SearchResults:
-    """Go on with a search, or return the results of one that is done.
+    """Go on with a search, beside others who may be at it, or return what came of it.
 
     Args:
-        out: The run directory.
+        out: The run directory; processes of several machines may share it.
         given: Refuse to go on unless the run is of this search.
         trials: Change how many trials there are in all.
         objective: As for ``start_search``.
-        storage: Only needed if the storage's URL has a password.
+        user: Likewise; documents name no code, so it is given again.
+        storage: Where the study is, unless in ``out``.
+        workers: As for ``start_search``.
+        lease: As for ``start_search``.
         listener: Hears of progress.
 
     Raises:
-        RunError: ``out`` is no search's directory, is of another search, or is in use.
+        RunError: ``out`` is no search's directory, is of another search, or is in use by something
+            else than a search.
+        StoppedError: Somebody asked the search to stop.
     """
-    spec, info = load_run(out)
+    spec, _ = load_run(out)
     if given is not None:
         check_same_run(out, given, spec)
-    with lock_directory(out, activity="searching"), _quiet_optuna():
+    heard = listener or Listener()
+    with lock_directory(out, activity="at work", shared=True), quiet_optuna():
         if trials is not None and trials != spec.trials:
             set_trials(out, spec, trials)
-            spec, info = load_run(out)
-        allowed = FeasibleSpace.of(spec)
-        check_achievable(allowed)
-        sampler = make_sampler(spec.sampler, allowed, seed=spec.seed)
-        study = open_study(open_storage(out, info, storage), info, spec, sampler)
-        judge = objective or TrainingObjective(spec.train, spec.metric, seeds=spec.seeds)
-        stored = StoredObjective(judge, out / DESIGNS)
-        session = _Session(out, spec, Trials(study, allowed), stored, listener or Listener())
-        return session.run()
+        workspace = open_workspace(out, storage=storage, notify=heard.on_notice)
+        _check(workspace.spec, workspace.allowed)
+        stops = last_stop(workspace.storage, workspace.study_id).number
+        judge = objective or make_objective(workspace.spec, user)
+        _check_same_user(out, StudyNotes(workspace.study), user)
+        terms = Terms(lease=lease, stops=stops)
+        with Session(workspace, judge, heard, terms) as session:
+            space, budgets = _begin(session, workspace, heard)
+            if workers > 1:
+                Crew(session, out, judge, storage=storage, workers=workers, terms=terms).run(heard)
+            else:
+                session.run()
+            results = _results(session, workspace, space, budgets)
+        best = _model_of(session, workspace, results)
+        results = _with_proxy(session, workspace, results, best)
+        write_results(out, results, best)
+        heard.on_end(results)
+        return results
 
 
 def finished_results(
@@ -134,131 +174,91 @@ def finished_results(
     return results if results is not None and results.trials == wanted else None
 
 
-@contextmanager
-def _quiet_optuna() -> Iterator[None]:
-    """Silence Optuna's line per trial; the listener has its own."""
-    before = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    try:
-        yield
-    finally:
-        optuna.logging.set_verbosity(before)
+def _check(spec: SearchSpec, allowed: FeasibleSpace) -> None:
+    """Refuse a search that cannot be carried out. Raises BudgetError or ObjectiveError."""
+    check_achievable(allowed)
+    law = spec.document.objective.law
+    if law is not None:
+        check_range(law, allowed)
 
 
-class _Session:
-    """One process's part of a search."""
-
-    def __init__(
-        self,
-        out: Path,
-        spec: SearchSpec,
-        trials: Trials,
-        objective: Objective,
-        listener: Listener,
-    ) -> None:
-        self._out = out
-        self._spec = spec
-        self._trials = trials
-        self._allowed = trials.allowed
-        self._objective = objective
-        self._listener = listener
-        self._progress = Progress(spec, trials, listener)
-        self._exhausted = False
-
-    def run(self) -> SearchResults:
-        """Run what is left. A KeyboardInterrupt passes through, its trial queued again."""
-        hand = hand_designs(self._allowed)
-        self._trials.recover()
-        self._trials.enqueue(hand)
-        space, budgets = describe_space(self._allowed)
-        self._listener.on_plan(self._progress.plan(self._out, hand, space, budgets))
-        try:
-            while self._trials.num_done < self._spec.trials and not self._exhausted:
-                self._run_trial()
-        except KeyboardInterrupt:
-            self._trials.recover()
-            raise
-        designs = self._rerun(self._trials.completed())
-        results = self._results(designs, space, budgets)
-        write_results(self._out, results, self._model_of(results.best))
-        self._listener.on_end(results)
-        return results
-
-    def _run_trial(self) -> None:
-        study, space = self._trials.study, self._allowed.space
-        trial = study.ask()
-        try:
-            design = suggest(space, trial)
-        except SpaceExhaustedError:
-            study.tell(trial, state=TrialState.FAIL)
-            self._exhausted = True
-            return
-        if design not in self._allowed:  # somebody else enqueued it
-            study.tell(trial, state=TrialState.FAIL)
-            return
-        source = self._trials.annotate(trial, design)
-        number, planned = self._trials.num_done + 1, self._spec.trials
-        started = self._progress.start("trial", number, planned, design, source)
-        try:
-            outcome = self._objective(space.model(design), self._spec.train.seed)
-        except DivergedError as error:
-            self._trials.tell_diverged(trial, str(error))
-            self._progress.finish(started, design, None)
-            return
-        self._trials.tell(trial, outcome)
-        self._progress.finish(started, design, outcome)
-
-    def _rerun(self, completed: list[tuple[Design, DesignResult]]) -> list[DesignResult]:
-        """Train the finalists again; their outcomes so far are remembered by the objective."""
-        chosen = finalists([result for _, result in completed], self._spec)
-        seeds = fresh_seeds(self._spec)
-        designs, number = [], 0
-        for design, result in completed:
-            if result.trial not in chosen:
-                designs.append(result)
-                continue
-            outcomes: list[Outcome | None] = []
-            for seed in seeds:
-                number += 1
-                planned = len(chosen) * len(seeds)
-                started = self._progress.start("re-run", number, planned, design, result.source)
-                outcomes.append(self._try(design, seed))
-                self._progress.finish(started, design, outcomes[-1])
-            designs.append(with_reruns(result, outcomes))
-        return designs
-
-    def _try(self, design: Design, seed: int) -> Outcome | None:
-        try:
-            return self._objective(self._allowed.space.model(design), seed)
-        except DivergedError:
-            return None
-
-    def _results(
-        self, designs: list[DesignResult], space: SpaceResult, budgets: tuple[BudgetResult, ...]
-    ) -> SearchResults:
-        spec = self._spec
-        if not designs:
-            raise DivergedError(
-                f"{self._out}: the training of every one of {self._trials.num_done} designs "
-                "diverged; lower optimizer.lr of the train document and start again"
-            )
-        return SearchResults(
-            name=spec.base.name,
-            metric=spec.metric,
-            direction=spec.direction,
-            sampler=spec.sampler,
-            trials=spec.trials,
-            space=space,
-            budgets=budgets,
-            designs=rank(designs, spec.direction),
-            diverged=self._trials.diverged,
-            exhausted=self._exhausted,
-            uniform_dense=uniform_dense(self._trials.completed(), self._allowed.space),
-            seconds=self._progress.seconds,
+def _check_same_user(out: Path, notes: Notes, user: str | None) -> None:
+    """Refuse to judge some designs of a search by one function and some by another."""
+    before = notes.get(_USER)
+    if before is not None and user is not None and before != user:
+        raise RunError(
+            f"{out}: its designs were judged by --objective {before}, so {user} cannot go on with "
+            "it; give that one, or start a search of its own by --out"
         )
+    if user is not None:
+        notes.set(_USER, user)
 
-    def _model_of(self, result: DesignResult) -> ModelSpec:
-        for design, other in self._trials.completed():
-            if other.trial == result.trial:
-                return self._allowed.space.model(design)
-        raise AssertionError(f"trial {result.trial} is ranked but was not completed")
+
+def _with_proxy(
+    session: Session, workspace: Workspace, results: SearchResults, best: ModelSpec
+) -> SearchResults:
+    """Write the winner's proxy, and say what was trained in place of designs, if anything was."""
+    asked = workspace.spec.proxy
+    if asked is None:
+        return results
+    proxy = shrink_of(workspace.spec, asked)(best)
+    replace_text(workspace.out / BEST_PROXY, to_yaml(proxy))
+    found = proxy_result(
+        best,
+        proxy,
+        check_d_model=asked.check.d_model if asked.check else None,
+        pairs=session.reruns.checked(),
+    )
+    return results.model_copy(update={"proxy": found})
+
+
+def _begin(
+    session: Session, workspace: Workspace, listener: Listener
+) -> tuple[SpaceResult, tuple[BudgetResult, ...]]:
+    """Queue the hand designs, and say what is about to happen."""
+    hand = hand_designs(workspace.allowed)
+    session.trials.enqueue(hand)
+    space, budgets = describe_space(workspace.allowed)
+    listener.on_plan(session.progress.plan(workspace.out, hand, space, budgets))
+    return space, budgets
+
+
+def _results(
+    session: Session,
+    workspace: Workspace,
+    space: SpaceResult,
+    budgets: tuple[BudgetResult, ...],
+) -> SearchResults:
+    spec, trials = workspace.spec, session.trials
+    designs = session.reruns.results()
+    if not designs:
+        raise DivergedError(
+            f"{workspace.out}: the training of every one of {trials.num_done} designs diverged; "
+            "lower optimizer.lr of the train document and start again"
+        )
+    return SearchResults(
+        name=spec.base.name,
+        metric=spec.metric,
+        direction=spec.direction,
+        sampler=spec.sampler,
+        trials=spec.trials,
+        space=space,
+        budgets=budgets,
+        designs=designs,
+        goals=spec.goals,
+        rungs=(rungs := session.reruns.rungs()),
+        rung_agreements=rung_agreements(rungs),
+        learning_rates=noted_rates(StudyNotes(workspace.study)),
+        diverged=trials.diverged,
+        exhausted=trials.num_done < spec.trials,
+        uniform_dense=uniform_dense(trials.completed(), workspace.allowed.space),
+        seconds=sum(design.seconds for design in designs) + session.reruns.seconds,
+    )
+
+
+def _model_of(session: Session, workspace: Workspace, results: SearchResults) -> ModelSpec:
+    """Return the winner, written out."""
+    for design, result in session.trials.completed():
+        if result.trial == results.best.trial:
+            return workspace.allowed.space.model(design)
+    raise AssertionError(f"trial {results.best.trial} is ranked but was not completed")

@@ -79,6 +79,8 @@ DOCUMENT_KEYS = {
         "kind",
         "objective",
         "plan",
+        "proxy",
+        "rungs",
         "sampler",
         "seed",
         "trials",

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from archspec.errors import Problem, SpecError, suggest
+from archspec.errors import Problem, SpecError
 from archspec.spec.hardware import HardwareSpec
 from archspec.spec.model import ModelSpec
 from archspec.spec.plan import PlanSpec
@@ -24,10 +24,11 @@ from archspec.spec.search.axes import (
 )
 from archspec.spec.search.budgets import Budgets
 from archspec.spec.search.check import check_layers, check_pool_size
+from archspec.spec.search.check_judging import check_judging
 from archspec.spec.search.choices import layer_choices
 from archspec.spec.search.document import SearchDocument
-from archspec.spec.search.objective import Objective
 from archspec.spec.search.rules import Choices, count_rules, forbidden_pairs, tied_groups
+from archspec.spec.search.settle import settle
 from archspec.spec.search.spec import SearchSpec
 from archspec.spec.search.variant import Variant
 from archspec.spec.search.vary import Vary
@@ -72,8 +73,8 @@ def resolve_search(
         SpecError: With every problem reported so far.
     """
     base, train = documents.base, documents.train
-    if train is not None and "objective" in fields:
-        _check_objective(fields["objective"], train, base, reporter)
+    for path, message in check_judging(fields, train, base):
+        reporter.report(path, message)
     if "budgets" in fields:
         _check_budgets(fields["budgets"], documents, reporter)
     variants: tuple[Variant, ...] = ()
@@ -86,7 +87,7 @@ def resolve_search(
     document = documents.base_root.plain()
     assert isinstance(document, dict), "a document that was resolved is a map"
     given = fields["vary"].model_extra or {}
-    return SearchSpec(
+    spec = SearchSpec(
         document=SearchDocument(**fields),
         base=base,
         base_document=document,
@@ -103,20 +104,7 @@ def resolve_search(
             for name in ("world_size", "budgets", "trials", "finalists", "sampler", "seed")
         },
     )
-
-
-def _check_objective(
-    objective: Objective, train: TrainSpec, base: ModelSpec | None, reporter: Reporter
-) -> None:
-    if objective.metric not in train.metrics:
-        message = f"unknown metric {objective.metric!r}; {suggest(objective.metric, train.metrics)}"
-        reporter.report(("objective", "metric"), message)
-    if base is not None and train.seq_len > base.max_seq_len:
-        reporter.report(
-            ("objective", "train"),
-            f"seq_len <= max_seq_len must hold, but {objective.train} has seq_len={train.seq_len} "
-            f"and the base has max_seq_len={base.max_seq_len}; shorten one or raise the other",
-        )
+    return settle(spec, reporter)
 
 
 def _check_budgets(budgets: Budgets, documents: Documents, reporter: Reporter) -> None:

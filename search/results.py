@@ -47,6 +47,13 @@ class DesignResult(_Result):
     metrics: dict[str, float]
     prices: dict[str, int]
     seconds: float
+    layers: Annotated[
+        tuple[str, ...], Field(description="What stands in every layer, by the names of choices.")
+    ] = ()
+    params: Annotated[
+        dict[str, str | int | float | bool | None],
+        Field(description="The design as parameters of the Optuna study."),
+    ] = Field(default_factory=dict)
 
     @property
     def was_rerun(self) -> bool:
@@ -75,6 +82,20 @@ class BudgetResult(_Result):
     rejected: Annotated[float, Field(description="Share of all designs, 0 to 1.")]
 
 
+class ChoiceResult(_Result):
+    """One of the choices that layers have.
+
+    Attributes:
+        letter: What stands for it in placements.
+        kinds: Of its blocks, such as ``dense``; several are summed.
+        pools: The pools that it reads.
+    """
+
+    letter: str
+    kinds: tuple[str, ...]
+    pools: tuple[str, ...]
+
+
 class SpaceResult(_Result):
     """The size of the space, before and after the budgets."""
 
@@ -84,6 +105,9 @@ class SpaceResult(_Result):
     num_layers: int
     pools: Annotated[dict[str, tuple[int, ...]], Field(description="num_keys a pool may have.")]
     legend: Annotated[str, Field(description="What the letters of placements stand for.")]
+    choices: Annotated[
+        dict[str, ChoiceResult], Field(description="What may stand in a layer, by name.")
+    ] = Field(default_factory=dict)
 
     @property
     def exact(self) -> bool:

@@ -13,7 +13,8 @@ from archspec.errors import DivergedError
 from archspec.search.achievable import check_achievable
 from archspec.search.events import Listener
 from archspec.search.feasible import FeasibleSpace
-from archspec.search.finalists import finalists, fresh_seeds, uniform_dense, with_reruns
+from archspec.search.finalists import finalists, fresh_seeds, with_reruns
+from archspec.search.gather import gather_results
 from archspec.search.hand import hand_designs
 from archspec.search.objective import Objective, Outcome, StoredObjective, TrainingObjective
 from archspec.search.output import read_results, write_results
@@ -24,7 +25,6 @@ from archspec.search.results import (
     DesignResult,
     SearchResults,
     SpaceResult,
-    rank,
 )
 from archspec.search.run_directory import (
     DESIGNS,
@@ -242,19 +242,13 @@ class _Session:
                 f"{self._out}: the training of every one of {self._trials.num_done} designs "
                 "diverged; lower optimizer.lr of the train document and start again"
             )
-        return SearchResults(
-            name=spec.base.name,
-            metric=spec.metric,
-            direction=spec.direction,
-            sampler=spec.sampler,
-            trials=spec.trials,
-            space=space,
-            budgets=budgets,
-            designs=rank(designs, spec.direction),
-            diverged=self._trials.diverged,
-            exhausted=self._exhausted,
-            uniform_dense=uniform_dense(self._trials.completed(), self._allowed.space),
+        return gather_results(
+            spec,
+            self._trials,
+            designs,
+            (space, budgets),
             seconds=self._progress.seconds,
+            exhausted=self._exhausted,
         )
 
     def _model_of(self, result: DesignResult) -> ModelSpec:

@@ -106,6 +106,8 @@ class Trials:
             metrics=attributes[METRICS],
             prices=attributes[PRICES],
             seconds=attributes[SECONDS],
+            layers=tuple(self._drawing.labels(design)),
+            params=to_params(self._space, design),
         )
 
     def _all(self, *states: TrialState) -> list[FrozenTrial]:

@@ -8,7 +8,9 @@ from pydantic import Field
 
 from archspec.schema import Count, PositiveInt, Schema
 from archspec.spec.search.budgets import Budgets
-from archspec.spec.search.objective import Objective
+from archspec.spec.search.objective import ObjectiveField
+from archspec.spec.search.proxy import Proxy
+from archspec.spec.search.rungs import Rung
 from archspec.spec.search.vary import Vary
 
 
@@ -20,8 +22,25 @@ class SearchDocument(Schema):
     base: Annotated[str, Field(description="Path of the base model, from this file.")]
     vary: Annotated[Vary, Field(description="What may change.")]
     budgets: Annotated[Budgets, Field(description="What every design keeps to.")] = Budgets()
-    objective: Annotated[Objective, Field(description="How a design is judged.")]
-    trials: Annotated[PositiveInt, Field(description="Designs that are trained.")] = 24
+    objective: Annotated[ObjectiveField, Field(description="How a design is judged.")]
+    rungs: Annotated[
+        list[Rung],
+        Field(
+            description="Many designs for few tokens, the best for more. Results of two rungs are "
+            "never compared; a rung trains from the start, as a schedule that has ended cannot "
+            "be lengthened. Empty: every design for the tokens of the train document."
+        ),
+    ] = Field(default_factory=list)
+    proxy: Annotated[
+        Proxy | None,
+        Field(
+            description="A small model that is trained in place of every design; budgets hold for "
+            "the design itself."
+        ),
+    ] = None
+    trials: Annotated[
+        PositiveInt, Field(description="Designs that are trained, those of the first rung.")
+    ] = 24
     finalists: Annotated[
         Count,
         Field(description="Best designs that are trained again with two fresh seeds."),

@@ -9,12 +9,12 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from archspec.errors import suggest
 from archspec.spec.model import LayerSpec, ModelSpec
 from archspec.spec.search.budgets import Budgets
 from archspec.spec.search.check import check_layers, check_pool_size, pool_of
+from archspec.spec.search.check_judging import check_judging
 from archspec.spec.search.document import SearchDocument
-from archspec.spec.search.objective import Objective
+from archspec.spec.search.settle import settle
 from archspec.spec.search.spec import SearchSpec
 from archspec.spec.search.variant import Variant
 from archspec.spec.search.vary import Choice, LayerChoices, Vary
@@ -43,8 +43,8 @@ def resolve_search(
     Raises:
         SpecError: With every problem reported so far.
     """
-    if train is not None and "objective" in fields:
-        _check_objective(fields["objective"], train, base, reporter)
+    for path, message in check_judging(fields, train, base):
+        reporter.report(path, message)
     if "budgets" in fields:
         _check_budgets(fields["budgets"], reporter)
     choices: tuple[tuple[LayerSpec, ...], ...] = ()
@@ -57,7 +57,7 @@ def resolve_search(
     assert isinstance(document, dict), "a document that was resolved is a map"
     assert train is not None, "a train document that is missing was reported"
     sizes = fields["vary"].model_extra or {}
-    return SearchSpec(
+    spec = SearchSpec(
         document=SearchDocument(**fields),
         base=base,
         base_document=document,
@@ -71,20 +71,7 @@ def resolve_search(
         seeds=fields["objective"].seeds,
         **{name: fields[name] for name in ("budgets", "trials", "finalists", "sampler", "seed")},
     )
-
-
-def _check_objective(
-    objective: Objective, train: TrainSpec, base: ModelSpec | None, reporter: Reporter
-) -> None:
-    if objective.metric not in train.metrics:
-        message = f"unknown metric {objective.metric!r}; {suggest(objective.metric, train.metrics)}"
-        reporter.report(("objective", "metric"), message)
-    if base is not None and train.seq_len > base.max_seq_len:
-        reporter.report(
-            ("objective", "train"),
-            f"seq_len <= max_seq_len must hold, but {objective.train} has seq_len={train.seq_len} "
-            f"and the base has max_seq_len={base.max_seq_len}; shorten one or raise the other",
-        )
+    return settle(spec, reporter)
 
 
 def _check_budgets(budgets: Budgets, reporter: Reporter) -> None:

@@ -10,7 +10,11 @@ from archspec.spec.hardware import HardwareSpec
 from archspec.spec.model import ModelSpec
 from archspec.spec.plan import PlanSpec
 from archspec.spec.search.budgets import Budgets
+from archspec.spec.search.check_judging import PRICES
 from archspec.spec.search.document import SearchDocument
+from archspec.spec.search.objective import Goal, goals
+from archspec.spec.search.proxy import Proxy
+from archspec.spec.search.rungs import Rung
 from archspec.spec.search.variant import Variant
 from archspec.spec.train import TrainSpec
 
@@ -45,3 +49,18 @@ class SearchSpec:
     finalists: int
     sampler: str
     seed: int
+
+    @property
+    def goals(self) -> tuple[Goal, ...]:
+        """What is improved, the judged metric first; one goal unless others are declared."""
+        return goals(self.document.objective, PRICES)
+
+    @property
+    def rungs(self) -> tuple[Rung, ...]:
+        """The rungs; none if every design is trained for the tokens of the train document."""
+        return tuple(self.document.rungs)
+
+    @property
+    def proxy(self) -> Proxy | None:
+        """What is trained in place of designs, None if designs are trained themselves."""
+        return self.document.proxy

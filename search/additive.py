@@ -118,7 +118,11 @@ class AdditiveModel:
 
     def _fit(self, groups: Mapping[str, int], depth: int) -> list[_Setting]:
         found: list[tuple[float, _Setting]] = []
-        others = _OTHER if any(n for name, n in groups.items() if name not in ("position", "count")) else (0.0,)
+        others = (
+            _OTHER
+            if any(n for name, n in groups.items() if name not in ("position", "count"))
+            else (0.0,)
+        )
         basis, triangle = np.linalg.qr(self._features)  # so that the rest costs F³, and not F² N
         for position, count, other in itertools.product(_POSITION, _COUNT, others):
             scales = {"position": position / math.sqrt(depth), "count": count}

@@ -8,11 +8,13 @@ from archspec.search.finalists import uniform_dense
 from archspec.search.results import (
     BudgetResult,
     DesignResult,
+    GoalResult,
     SearchResults,
     SpaceResult,
     rank,
 )
 from archspec.search.trials import Trials
+from archspec.spec.search.objective import Goal
 from archspec.spec.search.spec import SearchSpec
 
 
@@ -49,4 +51,15 @@ def gather_results(
         exhausted=exhausted,
         uniform_dense=uniform_dense(trials.completed(), trials.allowed.space),
         seconds=seconds,
+        goals=tuple(_goal(goal, index) for index, goal in enumerate(spec.goals)),
+        rungs=tuple(rung.tokens for rung in spec.rungs),
+    )
+
+
+def _goal(goal: Goal, index: int) -> GoalResult:
+    return GoalResult(
+        name=goal.name,
+        direction=goal.direction,
+        source=goal.source,
+        is_metric_judged=index == 0,
     )

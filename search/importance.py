@@ -146,9 +146,7 @@ def _positions(space: Space, designs: Sequence[Design], variant: int) -> list[_C
         chosen = (d.layers[gene] if same else -1 for d, same in zip(designs, alike, strict=True))
         layers_of = part.genes[gene]
         name = ", ".join(map(str, layers_of))
-        found.append(
-            _Choice("position", name, layers_of, labels, np.array(rows), tuple(chosen))
-        )
+        found.append(_Choice("position", name, layers_of, labels, np.array(rows), tuple(chosen)))
     return found
 
 

@@ -19,6 +19,27 @@ class _Result(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class GoalResult(_Result):
+    """One thing that the search improved.
+
+    Attributes:
+        name: A metric or a price.
+        direction: Which is better.
+        source: Where designs have it.
+        is_metric_judged: Whether it is the metric that trials are judged by.
+    """
+
+    name: str
+    direction: Literal["minimize", "maximize"]
+    source: Literal["metric", "price"]
+    is_metric_judged: bool = False
+
+    @property
+    def sign(self) -> float:
+        """What turns values into losses, of which less is better."""
+        return 1.0 if self.direction == "minimize" else -1.0
+
+
 class DesignResult(_Result):
     """One design that was trained.
 
@@ -50,10 +71,32 @@ class DesignResult(_Result):
     layers: Annotated[
         tuple[str, ...], Field(description="What stands in every layer, by the names of choices.")
     ] = ()
+    higher: Annotated[
+        tuple[float, ...],
+        Field(description="The objective at the rungs above the first, as far as it came."),
+    ] = ()
     params: Annotated[
         dict[str, str | int | float | bool | None],
         Field(description="The design as parameters of the Optuna study."),
     ] = Field(default_factory=dict)
+
+    @property
+    def rung(self) -> int:
+        """The highest rung it was trained at, from 0; only designs of one rung are compared."""
+        return len(self.higher)
+
+    @property
+    def rung_value(self) -> float:
+        """The objective at that rung."""
+        return self.higher[-1] if self.higher else self.value
+
+    def goal(self, goal: GoalResult) -> float:
+        """Return what it reached of a goal at its highest rung; not a number if unmeasured."""
+        if goal.source == "price":
+            return float(self.prices[goal.name])
+        if goal.is_metric_judged:
+            return self.rung_value
+        return math.nan if self.higher else self.metrics.get(goal.name, math.nan)
 
     @property
     def was_rerun(self) -> bool:
@@ -128,6 +171,8 @@ class SearchResults(_Result):
         diverged: Placements that could not be trained.
         exhausted: Whether the search ended because no design was left.
         uniform_dense: Hash of the design whose layers are all dense, if it was trained.
+        goals: What was improved, the judged metric first; empty stands for that metric alone.
+        rungs: Tokens of a training at each rung; empty if there were none.
     """
 
     name: str
@@ -142,6 +187,19 @@ class SearchResults(_Result):
     exhausted: bool
     uniform_dense: str | None
     seconds: Annotated[float, Field(description="Spent in trainings, in all sessions.")]
+    goals: tuple[GoalResult, ...] = ()
+    rungs: tuple[int, ...] = ()
+
+    @property
+    def sign(self) -> float:
+        """What turns the metric into a loss, of which less is better."""
+        return 1.0 if self.direction == "minimize" else -1.0
+
+    @property
+    def top(self) -> tuple[DesignResult, ...]:
+        """The designs of the highest rung that any reached, which can be compared; best first."""
+        highest = max(design.rung for design in self.designs)
+        return tuple(design for design in self.designs if design.rung == highest)
 
     @property
     def best(self) -> DesignResult:
@@ -174,17 +232,19 @@ class Agreement(_Result):
 
 
 def rank(designs: Sequence[DesignResult], direction: str) -> tuple[DesignResult, ...]:
-    """Order designs: those run again by their re-runs, then the others by their only run.
+    """Order designs: those run again by their re-runs, then by rung, and by value within a rung.
 
     A finalist that diverged with a fresh seed comes after the finalists that did not.
     """
     sign = 1.0 if direction == "minimize" else -1.0
 
-    def key(design: DesignResult) -> tuple[int, float]:
+    def key(design: DesignResult) -> tuple[int, int, float]:
         if not design.was_rerun:
-            return 2, sign * design.value
+            return 2, -design.rung, sign * design.rung_value
         again = design.rerun_value
-        return (1, sign * design.value) if math.isnan(again) else (0, sign * again)
+        if math.isnan(again):
+            return 1, -design.rung, sign * design.rung_value
+        return 0, -design.rung, sign * again
 
     return tuple(sorted(designs, key=key))
 
@@ -192,15 +252,24 @@ def rank(designs: Sequence[DesignResult], direction: str) -> tuple[DesignResult,
 def agreement(designs: Sequence[DesignResult]) -> Agreement | None:
     """Compare first runs and re-runs of the designs that have both; None for fewer than two."""
     both = [d for d in designs if d.was_rerun and not math.isnan(d.rerun_value)]
-    if len(both) < 2:
+    return agreement_of([d.rung_value for d in both], [d.rerun_value for d in both])
+
+
+def rung_agreement(designs: Sequence[DesignResult], rung: int) -> Agreement | None:
+    """Compare the order of designs at a rung and at the next; None for fewer than two."""
+    rows = [(design.value, *design.higher) for design in designs if design.rung > rung]
+    return agreement_of([row[rung] for row in rows], [row[rung + 1] for row in rows])
+
+
+def agreement_of(first: Sequence[float], again: Sequence[float]) -> Agreement | None:
+    """Compare two rankings of the same designs; None for fewer than two designs."""
+    if len(first) < 2:
         return None
-    pairs = list(itertools.combinations(both, 2))
-    kept = sum((a.value - b.value) * (a.rerun_value - b.rerun_value) > 0 for a, b in pairs)
+    pairs = list(itertools.combinations(zip(first, again, strict=True), 2))
+    kept = sum((a - b) * (c - d) > 0 for (a, c), (b, d) in pairs)
     correlation = None
-    if len(both) > 2:
-        first, again = [d.value for d in both], [d.rerun_value for d in both]
+    if len(first) > 2 and len(set(first)) > 1 and len(set(again)) > 1:
         correlation = float(spearmanr(first, again).statistic)
-        correlation = None if math.isnan(correlation) else correlation
     return Agreement(pairs=len(pairs), kept=kept, spearman=correlation)
 
 

@@ -36,6 +36,7 @@ from archspec.train.files import new_directory, read_json, replace_text
 SEARCH, BASE, TRAIN, RUN = "search.yaml", "base.yaml", "train.yaml", "run.json"
 JOURNAL, DESIGNS = "study.journal", "designs"
 RESULTS, BEST, PARETO, REPORT = "results.json", "best.yaml", "pareto.csv", "report.txt"
+FRONT = "pareto"  # a folder of model documents
 _LOCK_SECONDS = 5  # a journal is locked for milliseconds; after so long its owner is dead
 
 

@@ -180,7 +180,7 @@ class _Session:
             raise
         designs = self._rerun(self._trials.completed())
         results = self._results(designs, space, budgets)
-        write_results(self._out, results, self._model_of(results.best))
+        write_results(self._out, results, self._model_of)
         self._listener.on_end(results)
         return results
 

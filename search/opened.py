@@ -19,7 +19,16 @@ from archspec.search.output import read_results
 from archspec.search.params import from_params
 from archspec.search.progress import describe_space
 from archspec.search.results import DesignResult, SearchResults
-from archspec.search.run_directory import DESIGNS, JOURNAL, RunInfo, load_run, open_storage
+from archspec.search.run_directory import (
+    BASE,
+    DESIGNS,
+    JOURNAL,
+    SEARCH,
+    TRAIN,
+    RunInfo,
+    load_run,
+    open_storage,
+)
 from archspec.search.space import Design
 from archspec.search.trials import Trials
 from archspec.spec.model import ModelSpec
@@ -43,6 +52,12 @@ class SearchRun:
     allowed: FeasibleSpace
     results: SearchResults
     is_finished: bool
+
+    @property
+    def documents(self) -> dict[str, str]:
+        """What was asked, by file name, as text."""
+        names = [name for name in (SEARCH, BASE, TRAIN) if (self.out / name).is_file()]
+        return {name: (self.out / name).read_text() for name in names}
 
     def design_of(self, result: DesignResult) -> Design:
         """Return the design that a result is of.

@@ -11,17 +11,20 @@ from rich.constrain import Constrain
 from rich.table import Table
 from rich.text import Text
 
+from archspec.report.found.words import agreement_sentence, verdict_sentences
 from archspec.report.tables import plain_table
 from archspec.search.budget import format_amount
 from archspec.search.results import (
-    Agreement,
     BudgetResult,
     DesignResult,
+    GoalResult,
     SearchResults,
     SpaceResult,
     agreement,
     seed_noise,
 )
+from archspec.search.verdict import judge
+from archspec.units import format_count
 
 MOST_ROWS = 30
 _READABLE = 100  # columns of running text
@@ -30,7 +33,11 @@ _SHORT = {
     "num_params": "params",
     "num_active_params": "active",
     "table_bytes_per_token": "table",
+    "kv_bytes_per_token": "KV",
     "device_bytes": "device",
+    "step_time": "step",
+    "decode_time": "decode",
+    "train_flops": "training",
 }
 
 
@@ -46,8 +53,8 @@ def search_report(results: SearchResults, out: Path) -> Group:
         story.add_row("•", sentence)
     return Group(
         Text(f"What {results.metric} the designs of {results.name} reached", style="bold"),
-        _table(results),
-        *map(Text, _table_notes(results)),
+        design_table(results),
+        *map(Text, table_notes(results)),
         Text(),
         Constrain(story, _READABLE),
         Text(),
@@ -85,40 +92,60 @@ def _bound(budget: BudgetResult) -> str:
     return f"{budget.quantity} {side} {format_amount(budget.quantity, budget.limit)}"
 
 
-def _table(results: SearchResults) -> Table:
+def design_table(results: SearchResults) -> Table:
+    """Return the ranked designs: values at every rung, re-runs, further goals, use of budgets."""
     limits = [budget for budget in results.budgets if budget.side == "max"]
+    named = {budget.quantity for budget in limits}
+    others = [goal for goal in results.goals[1:] if goal.name not in named]
     table = plain_table(
         "#",
         "design",
         "from",
-        "first",
+        *(map(format_count, results.rungs) if results.rungs else ["first"]),
         "again",
         *(["accuracy"] if _accuracy(results.best) is not None else []),
-        *(_SHORT[budget.quantity] for budget in limits),
+        *(_SHORT.get(goal.name, goal.name) for goal in others),
+        *(_SHORT.get(budget.quantity, budget.quantity) for budget in limits),
     )
     table.columns[1].no_wrap = len(results.best.placement) < 40
     for column in (table.columns[0], *table.columns[3:]):
-        column.justify = "right"
+        column.justify, column.no_wrap = "right", True
     for number, design in enumerate(results.designs[:MOST_ROWS], 1):
         accuracy = _accuracy(design)
         table.add_row(
             str(number),
             " ".join(filter(None, (design.placement, design.pools))),
             design.source,
-            f"{design.value:#.4g}",
+            *_rung_values(results, design),
             _reruns(design),
             *([f"{accuracy:.1%}"] if accuracy is not None else []),
+            *(_goal(design, goal) for goal in others),
             *(f"{design.prices[budget.quantity] / max(1, budget.limit):.0%}" for budget in limits),
         )
     return table
 
 
-def _table_notes(results: SearchResults) -> Iterator[str]:
+def _rung_values(results: SearchResults, design: DesignResult) -> list[str]:
+    values = [f"{value:#.4g}" for value in (design.value, *design.higher)]
+    return [*values, *[""] * (len(results.rungs) - len(values))]
+
+
+def _goal(design: DesignResult, goal: GoalResult) -> str:
+    value = design.goal(goal)
+    if math.isnan(value):
+        return ""
+    return format_amount(goal.name, value) if goal.source == "price" else f"{value:#.4g}"
+
+
+def table_notes(results: SearchResults) -> Iterator[str]:
+    """Say what is not in the table, and what its columns are."""
     hidden = len(results.designs) - MOST_ROWS
     if hidden > 0:
         yield f"and {hidden} more in results.json"
     yield results.space.legend
-    limits = [_SHORT[b.quantity] for b in results.budgets if b.side == "max"]
+    if results.rungs:
+        yield "under each number of tokens: results of that rung, never compared with another's"
+    limits = [_SHORT.get(b.quantity, b.quantity) for b in results.budgets if b.side == "max"]
     if limits:
         yield f"{' and '.join(limits)}: how much of the budget a design uses"
 
@@ -139,7 +166,7 @@ def _sentences(results: SearchResults) -> Iterator[str]:
     yield _searched(results)
     yield _trained(results)
     yield _won(results)
-    yield from _against_hand(results)
+    yield from verdict_sentences(results, judge(results))
     yield from _against_dense(results)
     yield from _against_chance(results)
     yield from _trust(results)
@@ -196,35 +223,6 @@ def _won(results: SearchResults) -> str:
     )
 
 
-def _against_hand(results: SearchResults) -> Iterator[str]:
-    """Compare with the best hand design, on re-runs where both have them."""
-    hand = next(iter(results.hand_designs), None)
-    best = results.best
-    if hand is None:
-        yield "No hand design fits the budgets, so there is none to compare with."
-        return
-    if best.is_hand_design:
-        yield (
-            "The search did not beat the hand designs: the best of them is the winner. More "
-            "trials may change that."
-        )
-        return
-    again = not math.isnan(best.rerun_value) and not math.isnan(hand.rerun_value)
-    ours, theirs = (d.rerun_value if again else d.value for d in (best, hand))
-    basis = "with fresh seeds" if again else "on first runs"
-    text = (
-        f"The best hand design, '{hand.source}', reaches {theirs:.4f} {basis}: the search wins by "
-        f"{abs(theirs - ours):.4f}."
-    )
-    noise = seed_noise(results.designs)
-    if again and noise is not None:
-        # The mean of two runs has 1/√2 of one run's noise, the difference of two such means √2 of
-        # that: the noise of a single run.
-        verdict = "well above" if abs(theirs - ours) > 2 * noise else "not clearly above"
-        text += f" That is {verdict} the {noise:.4f} by which a design's runs differ by luck."
-    yield text
-
-
 def _against_dense(results: SearchResults) -> Iterator[str]:
     if results.uniform_dense is None:
         yield "A model of dense blocks alone was not among the trained designs."
@@ -252,27 +250,18 @@ def _against_chance(results: SearchResults) -> Iterator[str]:
 
 def _trust(results: SearchResults) -> Iterator[str]:
     """Say how far the order by first runs can be believed."""
-    found: Agreement | None = agreement(results.designs)
-    if found is None:
-        return
-    share = found.kept / found.pairs
-    if share == 1:
-        verdict = "the two rankings agree"
-    elif share > 0.5:
-        verdict = "the rankings agree in part, so neighbours in the table may well trade places"
-    else:
-        verdict = "the rankings disagree: these designs are too close for single runs to order them"
-    rank = "" if found.spearman is None else f" (rank correlation {found.spearman:.2f})"
-    yield (
-        f"First runs and re-runs put {found.kept} of {found.pairs} pairs of finalists in the same "
-        f"order{rank}: {verdict}."
-    )
+    noise, found = seed_noise(results.designs), agreement(results.designs)
+    if noise is not None:
+        yield f"One design's runs differ by {noise:.4f} by luck."
+    if found is not None:
+        yield agreement_sentence("First runs and re-runs", "finalists", found)
 
 
 def _next_steps(out: Path) -> Iterator[str]:
     yield f"Written to {out}:"
     yield "  best.yaml     the winner, a model document like any other"
-    yield "  pareto.csv    designs that none beats in metric, FLOPs and parameters at once"
+    yield "  pareto/       designs that none beats in everything at once, as model documents"
+    yield "  pareto.csv    the same as a table"
     yield "  results.json  every design with its metrics and prices"
     yield "  report.txt    this text"
-    yield f"Next: archspec summary {out}/best.yaml"
+    yield f"Next: archspec report {out} --html {out}/report.html"

@@ -1,4 +1,4 @@
-"""Which choices matter: effects by position and block, weights of positions, sums with intervals."""
+"""Which choices matter: effects by position and block, and their sums with intervals."""
 
 from __future__ import annotations
 

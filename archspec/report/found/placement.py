@@ -1,4 +1,4 @@
-"""The finalists layer by layer: a grid, layers down and designs across, pools as connected marks."""
+"""The finalists layer by layer: layers down, designs across, pools as connected marks."""
 
 from __future__ import annotations
 
@@ -7,14 +7,20 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from archspec.report.found.figure import NORMAL, SMALL, Picture, bare, design_name
-from archspec.report.found.shown import choice_colours, pool_colours, rank_of, shown_designs
+from archspec.report.found.shown import (
+    choice_colours,
+    pool_colours,
+    rank_of,
+    shown_designs,
+    shown_value,
+)
 from archspec.report.palette import FAINT, INK, PAPER, QUIET, ink_on
 from archspec.search.results import DesignResult, SearchResults
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_COLUMN, _MARGIN, _HEAD, _FOOT = 1.15, 0.7, 1.0, 0.55  # inches
+_COLUMN, _MARGIN, _HEAD, _FOOT = 1.15, 0.7, 0.85, 0.55  # inches
 _CELL = 0.52  # of a column's width; what is left holds the marks of the pools
 
 
@@ -37,7 +43,7 @@ def _draw(figure: Any, results: SearchResults, designs: Sequence[DesignResult], 
     bare(axes)
     depth = max(len(design.layers) for design in designs)
     axes.set_xlim(-0.5, max(len(designs), (6.4 - _MARGIN) / _COLUMN) - 0.3)
-    axes.set_ylim(depth - 0.4, -0.6 - 0.85 / row)
+    axes.set_ylim(depth - 0.4, -0.6 - 0.7 / row)
     axes.set_xticks([])
     step = 1 if depth <= 24 else 4
     axes.set_yticks(range(0, depth, step), [str(layer) for layer in range(0, depth, step)])
@@ -50,14 +56,11 @@ def _draw(figure: Any, results: SearchResults, designs: Sequence[DesignResult], 
 
 
 def _head(axes: Axes, results: SearchResults, design: DesignResult, place: int) -> None:
-    value = (
-        design.rerun_value if design.reruns and not design.diverged_reruns else design.rung_value
-    )
-    name = "\n".join(textwrap.wrap(design_name(design), 15)[:2])
+    name = textwrap.shorten(design_name(design), 17, placeholder="…")
     centre = place - 0.5 + _CELL / 2
-    lines = f"{name}\n{value:.4g}"
+    lines = f"{name}\n{shown_value(design):.4g}"
     axes.annotate(
-        f"{rank_of(results, design)}", (centre, -0.7), (0, 37), textcoords="offset points",
+        f"{rank_of(results, design)}", (centre, -0.7), (0, 30), textcoords="offset points",
         ha="center", va="bottom", fontsize=NORMAL + 2, fontweight="bold", color=INK,
     )  # fmt: skip
     axes.annotate(

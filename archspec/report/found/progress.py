@@ -103,5 +103,6 @@ def _chance(axes: Axes, findings: Findings) -> None:
         label=f"random designs, 80% of orders ({how})",
     )  # fmt: skip
     axes.step(
-        places, chance.middle, where="post", color=QUIET, linewidth=1.3, linestyle=(0, (4, 2))
-    )
+        places, chance.middle, where="post", color=QUIET, linewidth=1.3, linestyle=(0, (4, 2)),
+        label="the middle of these",
+    )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 from archspec.report.palette import PAPER, POOLS, kind_colour, mixed, shades
@@ -11,13 +12,18 @@ _MOST, _MOST_ALONE = 8, 5
 
 
 def shown_designs(results: SearchResults) -> list[DesignResult]:
-    """Return the finalists, best first, or before there are any the best designs and hand design."""
+    """Return the finalists, best first; before there are any the best and the best hand design."""
     finalists = results.finalists[:_MOST]
     if finalists:
         return list(finalists)
     hand = [design for design in results.hand_designs if design in results.top][:1]
     shown = [*results.top[:_MOST_ALONE], *hand]
     return list({design.trial: design for design in shown}.values())
+
+
+def shown_value(design: DesignResult) -> float:
+    """Return the mean over fresh seeds, or the first run of a design that has none."""
+    return design.rung_value if math.isnan(design.rerun_value) else design.rerun_value
 
 
 def rank_of(results: SearchResults, design: DesignResult) -> int:

@@ -86,6 +86,10 @@ class RunError(ArchspecError, RuntimeError):
     """A run directory cannot be used as asked: it exists, is missing, is busy or is damaged."""
 
 
+class ObjectiveError(RunError):
+    """A search's objective cannot judge: there is none, it raised, or it returned no number."""
+
+
 class OtherRankError(RunError):
     """Another rank failed, and said why."""
 

@@ -47,7 +47,7 @@ def closest_design(
         bound: Whose quantity to drive; its own limit is not imposed.
         others: The bounds that are.
     """
-    program = Program(allowed.space, allowed.table, others)
+    program = Program(allowed.space, allowed.table, others, wanted=[bound.quantity])
     objective = program.quantity(bound.quantity)
     return program.best(objective if bound.side == "max" else -objective)
 

@@ -1,11 +1,15 @@
-"""Which designs are trained again with fresh seeds, as one training may have been lucky."""
+"""Finalists are trained again with fresh seeds, as one training may have been lucky."""
 
 from __future__ import annotations
 
+import math
+import statistics
 from collections.abc import Sequence
 
+from scipy import stats
+
 from archspec.search.objective import Outcome
-from archspec.search.results import DesignResult, rank
+from archspec.search.results import DesignResult
 from archspec.search.space import Design, Space
 from archspec.spec.search.spec import SearchSpec
 
@@ -19,18 +23,13 @@ def fresh_seeds(spec: SearchSpec) -> tuple[int, ...]:
     return tuple(spec.train.seed + step * number for number in range(1, NUM_FRESH_SEEDS + 1))
 
 
-def num_reruns(spec: SearchSpec) -> int:
-    """Return how many trainings the re-runs take at most."""
-    return NUM_FRESH_SEEDS * (min(spec.finalists, spec.trials) + 1) if spec.finalists else 0
-
-
-def finalists(designs: Sequence[DesignResult], spec: SearchSpec) -> set[int]:
-    """Return the trials of the best designs and of the best hand design; none if none is asked."""
-    if not spec.finalists:
-        return set()
-    ranked = rank(designs, spec.direction)
-    best_hand = [design for design in ranked if design.is_hand_design][:1]
-    return {design.trial for design in [*ranked[: spec.finalists], *best_hand]}
+def interval(values: Sequence[float]) -> tuple[float, float] | None:
+    """Return the 95% interval of the mean over seeds, by Student's t; None for one value."""
+    if len(values) < 2:
+        return None
+    mean, spread = statistics.fmean(values), statistics.stdev(values)
+    margin = float(stats.t.ppf(0.975, len(values) - 1)) * spread / math.sqrt(len(values))
+    return mean - margin, mean + margin
 
 
 def with_reruns(design: DesignResult, outcomes: Sequence[Outcome | None]) -> DesignResult:

@@ -20,7 +20,6 @@ from archspec.search.results import (
     DesignResult,
     SearchResults,
     agreement,
-    rung_agreement,
     seed_noise,
 )
 from archspec.search.space import Design
@@ -40,7 +39,6 @@ class Findings(BaseModel):
         seed_intervals: Mean over fresh seeds of each design run again, by trial.
         seed_noise: Standard deviation of one training over seeds; None without re-runs.
         agreement: Between first runs and re-runs.
-        rung_agreements: Between each rung and the next.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -54,7 +52,6 @@ class Findings(BaseModel):
     seed_intervals: dict[int, Interval]
     seed_noise: float | None
     agreement: Agreement | None
-    rung_agreements: tuple[Agreement | None, ...]
 
 
 def find(run: SearchRun) -> Findings:
@@ -71,10 +68,7 @@ def find(run: SearchRun) -> Findings:
         importance=_importance(run, model),
         seed_intervals=seed_intervals(results.designs),
         seed_noise=seed_noise(results.designs),
-        agreement=agreement(results.designs),
-        rung_agreements=tuple(
-            rung_agreement(results.designs, rung) for rung in range(len(results.rungs) - 1)
-        ),
+        agreement=agreement(results),
     )
 
 

@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
+from archspec.search.agreement import rung_agreements
 from archspec.search.finalists import uniform_dense
-from archspec.search.results import (
-    BudgetResult,
-    DesignResult,
-    GoalResult,
-    SearchResults,
-    SpaceResult,
-    rank,
-)
+from archspec.search.results import BudgetResult, DesignResult, SearchResults, SpaceResult
+from archspec.search.stage_results import RungResult
 from archspec.search.trials import Trials
-from archspec.spec.search.objective import Goal
 from archspec.spec.search.spec import SearchSpec
+from archspec.train.rates import SweepChoice
 
 
 def gather_results(
     spec: SearchSpec,
     trials: Trials,
-    designs: Sequence[DesignResult],
+    judged: tuple[tuple[DesignResult, ...], tuple[RungResult, ...]],
     described: tuple[SpaceResult, tuple[BudgetResult, ...]],
+    rates: tuple[SweepChoice, ...],
     *,
     seconds: float,
     exhausted: bool = False,
@@ -32,11 +26,13 @@ def gather_results(
     Args:
         spec: What was searched.
         trials: The trials of its study.
-        designs: The completed ones with their re-runs, at least one.
+        judged: The completed designs with their re-runs, in order, at least one; and the rungs.
         described: The space and what budgets reject of it.
+        rates: Learning rates that were swept.
         seconds: Spent in trainings.
         exhausted: Whether no design is left.
     """
+    designs, rungs = judged
     space, budgets = described
     return SearchResults(
         name=spec.base.name,
@@ -46,20 +42,13 @@ def gather_results(
         trials=spec.trials,
         space=space,
         budgets=budgets,
-        designs=rank(designs, spec.direction),
+        designs=designs,
         diverged=trials.diverged,
         exhausted=exhausted,
         uniform_dense=uniform_dense(trials.completed(), trials.allowed.space),
         seconds=seconds,
-        goals=tuple(_goal(goal, index) for index, goal in enumerate(spec.goals)),
-        rungs=tuple(rung.tokens for rung in spec.rungs),
-    )
-
-
-def _goal(goal: Goal, index: int) -> GoalResult:
-    return GoalResult(
-        name=goal.name,
-        direction=goal.direction,
-        source=goal.source,
-        is_metric_judged=index == 0,
+        goals=spec.goals,
+        rungs=rungs,
+        rung_agreements=rung_agreements(rungs),
+        learning_rates=rates,
     )

@@ -23,7 +23,7 @@ def hand_designs(allowed: FeasibleSpace) -> list[HandDesign]:
 
     Every choice in all layers; three centred readers of a shared pool and one centred private
     memory, over the first choice that is dense. Fixed layers stay as they are, tied layers are
-    placed by their first. Of several variants the first has all of these; the others, which are
+    placed together. Of several variants the first has all of these; the others, which are
     named by what is set in them, only that of the first dense choice in all layers.
     """
     found: dict[Design, HandDesign] = {}
@@ -51,7 +51,8 @@ def _placements(part: Subspace) -> Iterator[tuple[str, list[int]]]:
     for label, layer in zip(part.labels[gene], part.choices[gene], strict=True):
         count = counts.get(layer.blocks[0].type)
         if len(layer.blocks) == 1 and count is not None and count <= depth:
-            placed = _placed(part, default, dict.fromkeys(centered(depth, count), label))
+            near = (_nearest(part, index, label) for index in centered(depth, count))
+            placed = _placed(part, default, dict.fromkeys(near, label))
             yield f"centred {label}", placed
 
 
@@ -73,11 +74,17 @@ def _default(part: Subspace) -> str:
     return part.labels[gene][0]
 
 
+def _nearest(part: Subspace, layer: int, label: str) -> int:
+    """Return the gene nearest to a layer that may have a choice; only some may under a proxy."""
+    able = [gene for gene, labels in enumerate(part.labels) if label in labels]
+    return min(able, key=lambda gene: min(abs(layer - index) for index in part.genes[gene]))
+
+
 def _placed(part: Subspace, default: str, others: dict[int, str]) -> list[int]:
     """Return the choices for these names; a gene that lacks one keeps its only choice."""
     chosen = []
-    for layers, labels in zip(part.genes, part.labels, strict=True):
-        wanted = others.get(layers[0], default)
+    for gene, labels in enumerate(part.labels):
+        wanted = others.get(gene, default)
         chosen.append(labels.index(wanted) if wanted in labels else 0)
     return chosen
 

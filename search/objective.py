@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import json
-import math
-import os
-import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Protocol
 
 from archspec.errors import DivergedError, RunError
+from archspec.search.fidelity import Fidelity
 from archspec.spec.dump import spec_hash
 from archspec.spec.model import ModelSpec
-from archspec.spec.train import TrainSpec
 from archspec.train.files import read_json, replace_text
+
+_KEYS = {"value", "metrics", "seconds"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,84 +25,92 @@ class Outcome:
         value: What the search improves.
         metrics: Everything that was measured, by name.
         seconds: How long it took.
+        values: ``value`` of each seed, where it is a mean of several.
     """
 
     value: float
     metrics: Mapping[str, float]
     seconds: float
+    values: tuple[float, ...] = ()
 
 
 class Objective(Protocol):
     """Judges a design. Equal arguments give equal outcomes as far as the machine allows."""
 
-    def __call__(self, spec: ModelSpec, seed: int) -> Outcome:
-        """Return the outcome. Raises DivergedError if the design cannot be trained."""
+    def __call__(self, spec: ModelSpec, seed: int, *, fidelity: Fidelity | None = None) -> Outcome:
+        """Return the outcome.
+
+        Args:
+            spec: The design.
+            seed: Of everything that is random.
+            fidelity: How thoroughly; None for as much as the search's documents say.
+
+        Raises:
+            DivergedError: The design cannot be trained.
+            ObjectiveError: The objective itself is at fault; the search ends.
+        """
         ...
 
 
-class TrainingObjective:
-    """Trains the model and returns a metric, averaged over several seeds.
+def judge(objective: Objective, spec: ModelSpec, seed: int, fidelity: Fidelity | None) -> Outcome:
+    """Ask an objective, one that knows no fidelity too as long as none is asked for."""
+    if fidelity is None:
+        return objective(spec, seed)
+    return objective(spec, seed, fidelity=fidelity)
+
+
+class AveragedObjective:
+    """The mean over several seeds, each value kept; one that diverges fails all.
 
     Args:
-        train: The train document.
-        metric: A metric of it.
-        seeds: How many trainings; those after the first have seeds next to the one asked for.
+        objective: Judges with one seed.
+        seeds: How many; those after the first are next to the one asked for.
     """
 
-    def __init__(self, train: TrainSpec, metric: str, *, seeds: int = 1) -> None:
-        self._train = train
-        self._metric = metric
+    def __init__(self, objective: Objective, seeds: int) -> None:
+        self._objective = objective
         self._seeds = seeds
 
-    def __call__(self, spec: ModelSpec, seed: int) -> Outcome:
-        """Train with every seed, here and now."""
-        # Where cores are shared, threads that spin while they wait make a training several times
-        # slower; OpenMP reads this once, so it must be said before torch is imported.
-        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-        from archspec.train.loop import train
-
-        began = time.perf_counter()
+    def __call__(self, spec: ModelSpec, seed: int, *, fidelity: Fidelity | None = None) -> Outcome:
+        """Judge with every seed."""
         runs = [
-            train(spec, self._train, out=None, seed=seed + number).metrics
-            for number in range(self._seeds)
+            judge(self._objective, spec, seed + number, fidelity) for number in range(self._seeds)
         ]
-        metrics = {name: sum(run[name] for run in runs) / len(runs) for name in runs[0]}
-        value = metrics[self._metric]
-        if not math.isfinite(value):
-            raise DivergedError(f"training diverged: {self._metric} is {value} at its end")
-        return Outcome(value=value, metrics=metrics, seconds=time.perf_counter() - began)
+        names = [name for name in runs[0].metrics if all(name in run.metrics for run in runs)]
+        return Outcome(
+            value=sum(run.value for run in runs) / len(runs),
+            metrics={name: sum(run.metrics[name] for run in runs) / len(runs) for name in names},
+            seconds=sum(run.seconds for run in runs),
+            values=tuple(run.value for run in runs),
+        )
 
 
 class StoredObjective:
-    """Remembers every outcome in a folder, so that no design is trained twice with one seed.
+    """Remembers every outcome in a folder, so that nothing is trained twice.
 
     An outcome is on the disk before anybody hears of it; a search that is killed right after a
-    training finds it again.
+    training finds it again. Outcomes of two seeds or fidelities are apart.
 
     Args:
-        judge: Judges what is not remembered.
-        folder: One file per design and seed.
+        objective: Judges what is not remembered.
+        folder: One file per design, seed and fidelity.
     """
 
-    def __init__(self, judge: Objective, folder: Path) -> None:
-        self._judge = judge
+    def __init__(self, objective: Objective, folder: Path) -> None:
+        self._objective = objective
         self._folder = folder
 
-    def __call__(self, spec: ModelSpec, seed: int) -> Outcome:
+    def __call__(self, spec: ModelSpec, seed: int, *, fidelity: Fidelity | None = None) -> Outcome:
         """Return the remembered outcome, or judge and remember; divergence is remembered too."""
-        path = self._folder / f"{spec_hash(spec)[:16]}-seed{seed}.json"
+        path = self._folder / f"{spec_hash(spec)[:16]}-seed{seed}{fidelity or ''}.json"
         if path.exists():
             return _recall(path)
         try:
-            outcome = self._judge(spec, seed)
+            outcome = judge(self._objective, spec, seed, fidelity)
         except DivergedError as error:
             replace_text(path, json.dumps({"diverged": str(error)}))
             raise
-        content = {
-            "value": outcome.value,
-            "metrics": dict(outcome.metrics),
-            "seconds": outcome.seconds,
-        }
+        content = {**asdict(outcome), "metrics": dict(outcome.metrics)}
         replace_text(path, json.dumps(content))
         return outcome
 
@@ -112,6 +119,6 @@ def _recall(path: Path) -> Outcome:
     content = read_json(path)
     if "diverged" in content:
         raise DivergedError(content["diverged"])
-    if content.keys() != {"value", "metrics", "seconds"}:
+    if content.keys() - {"values"} != _KEYS:
         raise RunError(f"{path}: is damaged: its keys are {', '.join(content)}; remove the file")
-    return Outcome(**content)
+    return Outcome(**{**content, "values": tuple(content.get("values", ()))})

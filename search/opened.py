@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,9 +12,11 @@ from optuna.storages.journal import JournalFileBackend
 
 from archspec.errors import DivergedError, RunError
 from archspec.search.feasible import FeasibleSpace
+from archspec.search.fidelity import Fidelity
 from archspec.search.finalists import fresh_seeds, with_reruns
 from archspec.search.gather import gather_results
-from archspec.search.objective import Outcome, StoredObjective
+from archspec.search.judging import assemble
+from archspec.search.objective import Objective, Outcome, judge
 from archspec.search.output import read_results
 from archspec.search.params import from_params
 from archspec.search.progress import describe_space
@@ -29,7 +31,9 @@ from archspec.search.run_directory import (
     load_run,
     open_storage,
 )
+from archspec.search.rungs import Due, Ladder
 from archspec.search.space import Design
+from archspec.search.sweep import StudyNotes, noted_rates
 from archspec.search.trials import Trials
 from archspec.spec.model import ModelSpec
 from archspec.spec.search.spec import SearchSpec
@@ -103,36 +107,58 @@ def _results_so_far(
             f"{out}: no design was trained yet, so there is nothing to report; wait for the first, "
             f"or go on with the search by archspec search --resume {out}"
         )
-    recorded = StoredObjective(_not_recorded, out / DESIGNS)
+    notes = StudyNotes(study)
+    ladder = Ladder(spec, [result for _, result in completed])
+    models = {result.spec_hash: allowed.space.model(design) for design, result in completed}
+    known = _recorded(ladder, assemble(spec, _not_recorded, out / DESIGNS, notes), models)
+    rungs = ladder.rungs(known)
+    full = {
+        key: outcomes
+        for key, outcomes in ladder.reruns(known).items()
+        if len(outcomes) == len(fresh_seeds(spec))
+    }
     designs = [
-        with_reruns(result, _reruns(recorded, allowed.space.model(design), fresh_seeds(spec)))
-        for design, result in completed
+        with_reruns(result, full[result.spec_hash]) if result.spec_hash in full else result
+        for _, result in completed
     ]
-    seconds = sum(result.seconds for result in designs)
-    return gather_results(spec, trials, designs, describe_space(allowed), seconds=seconds)
+    return gather_results(
+        spec,
+        trials,
+        (ladder.order(designs, rungs), rungs),
+        describe_space(allowed),
+        noted_rates(notes),
+        seconds=sum(result.seconds for result in designs),
+    )
 
 
 class _NotRecordedError(Exception):
     """A training was not done yet."""
 
 
-def _not_recorded(_spec: ModelSpec, _seed: int) -> Outcome:
+def _not_recorded(
+    _spec: ModelSpec,
+    _seed: int,
+    *,
+    fidelity: Fidelity | None = None,  # noqa: ARG001 - a protocol's
+) -> Outcome:
     raise _NotRecordedError
 
 
-def _reruns(
-    recorded: StoredObjective, model: ModelSpec, seeds: Sequence[int]
-) -> list[Outcome | None]:
-    """Return the re-runs that are on the disk, in the order of the seeds, up to the first gap."""
-    found: list[Outcome | None] = []
-    for seed in seeds:
-        try:
-            found.append(recorded(model, seed))
-        except DivergedError:
-            found.append(None)
-        except _NotRecordedError:
-            break
-    return found if len(found) == len(seeds) else []
+def _recorded(
+    ladder: Ladder, objective: Objective, models: Mapping[str, ModelSpec]
+) -> dict[Due, Outcome | None]:
+    """Return the later trainings that are on the disk."""
+    known: dict[Due, Outcome | None] = {}
+    missing: set[Due] = set()
+    while batch := [due for due in ladder.due(known) if due not in missing]:
+        for due in batch:
+            try:
+                known[due] = judge(objective, models[due.design], due.seed, due.fidelity)
+            except DivergedError:
+                known[due] = None
+            except _NotRecordedError:
+                missing.add(due)
+    return known
 
 
 def _read_study(out: Path, info: RunInfo, storage: str | None) -> optuna.Study:

@@ -75,7 +75,7 @@ def read_results(out: Path) -> SearchResults | None:
 def _comment(results: SearchResults, design: DesignResult) -> str:
     lines = [
         f"Found by archspec search, trial {design.trial} ({design.source}).",
-        f"{results.metric} {design.rung_value:.4f} on the first run",
+        f"{results.metric} {results.last_value(design):.4f} on the first run",
     ]
     if design.reruns:
         values = ", ".join(f"{value:.4f}" for value in design.reruns)

@@ -8,10 +8,10 @@ from pathlib import Path
 from archspec.search.drawing import Drawing
 from archspec.search.events import Finished, Listener, Plan, Started
 from archspec.search.feasible import FeasibleSpace
-from archspec.search.finalists import num_reruns
 from archspec.search.hand import HandDesign
 from archspec.search.objective import Outcome
 from archspec.search.results import BudgetResult, SpaceResult, rank
+from archspec.search.rungs import num_later
 from archspec.search.space import Design
 from archspec.search.trials import Trials
 from archspec.spec.search.spec import SearchSpec
@@ -53,7 +53,10 @@ class Progress:
         self._trials = trials
         self._listener = listener
         self._drawing = Drawing(trials.allowed.space)
-        self._trainings = spec.trials + num_reruns(spec)
+        self._checks = 0
+        if spec.proxy is not None and spec.proxy.check is not None:
+            self._checks = min(spec.proxy.check.designs, spec.trials)
+        self._trainings = spec.trials + num_later(spec) + self._checks
         self._done = trials.num_done
         timed = [result.seconds for _, result in trials.completed()]
         self._timed = len(timed)
@@ -90,9 +93,9 @@ class Progress:
             pools=self._drawing.pools(design),
             source=source,
         )
-        if stage == "re-run":
-            # The plan allowed for a best hand design that is not among the best designs.
-            self._trainings = self._spec.trials + planned
+        if stage == "re-run" and number == 1:
+            # The plan allowed for best hand designs that are not among the best designs.
+            self._trainings = self._done + planned + self._checks
         self._listener.on_start(event)
         return event
 

@@ -10,6 +10,10 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 from scipy.stats import spearmanr
 
+from archspec.search.stage_results import ProxyResult, RankAgreement, RungResult
+from archspec.spec.search.objective import Goal
+from archspec.train.rates import SweepChoice
+
 SEARCHED = "search"
 
 
@@ -17,27 +21,6 @@ class _Result(BaseModel):
     """A value that survives the way through JSON."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class GoalResult(_Result):
-    """One thing that the search improved.
-
-    Attributes:
-        name: A metric or a price.
-        direction: Which is better.
-        source: Where designs have it.
-        is_metric_judged: Whether it is the metric that trials are judged by.
-    """
-
-    name: str
-    direction: Literal["minimize", "maximize"]
-    source: Literal["metric", "price"]
-    is_metric_judged: bool = False
-
-    @property
-    def sign(self) -> float:
-        """What turns values into losses, of which less is better."""
-        return 1.0 if self.direction == "minimize" else -1.0
 
 
 class DesignResult(_Result):
@@ -55,6 +38,7 @@ class DesignResult(_Result):
         metrics: All metrics of the first run.
         prices: What it costs, by quantity.
         seconds: Of the first run.
+        seed_values: The objective of each seed, where ``value`` is a mean of several.
     """
 
     trial: int
@@ -68,35 +52,14 @@ class DesignResult(_Result):
     metrics: dict[str, float]
     prices: dict[str, int]
     seconds: float
+    seed_values: tuple[float, ...] = ()
     layers: Annotated[
         tuple[str, ...], Field(description="What stands in every layer, by the names of choices.")
-    ] = ()
-    higher: Annotated[
-        tuple[float, ...],
-        Field(description="The objective at the rungs above the first, as far as it came."),
     ] = ()
     params: Annotated[
         dict[str, str | int | float | bool | None],
         Field(description="The design as parameters of the Optuna study."),
     ] = Field(default_factory=dict)
-
-    @property
-    def rung(self) -> int:
-        """The highest rung it was trained at, from 0; only designs of one rung are compared."""
-        return len(self.higher)
-
-    @property
-    def rung_value(self) -> float:
-        """The objective at that rung."""
-        return self.higher[-1] if self.higher else self.value
-
-    def goal(self, goal: GoalResult) -> float:
-        """Return what it reached of a goal at its highest rung; not a number if unmeasured."""
-        if goal.source == "price":
-            return float(self.prices[goal.name])
-        if goal.is_metric_judged:
-            return self.rung_value
-        return math.nan if self.higher else self.metrics.get(goal.name, math.nan)
 
     @property
     def was_rerun(self) -> bool:
@@ -171,8 +134,11 @@ class SearchResults(_Result):
         diverged: Placements that could not be trained.
         exhausted: Whether the search ended because no design was left.
         uniform_dense: Hash of the design whose layers are all dense, if it was trained.
-        goals: What was improved, the judged metric first; empty stands for that metric alone.
-        rungs: Tokens of a training at each rung; empty if there were none.
+        goals: What was improved, the metric first.
+        rungs: Every rung, the trials first.
+        rung_agreements: How each rung ranks designs compared with the one below.
+        learning_rates: Of each family of designs, where they were swept.
+        proxy: What was trained in place of designs, None if these were.
     """
 
     name: str
@@ -187,19 +153,33 @@ class SearchResults(_Result):
     exhausted: bool
     uniform_dense: str | None
     seconds: Annotated[float, Field(description="Spent in trainings, in all sessions.")]
-    goals: tuple[GoalResult, ...] = ()
-    rungs: tuple[int, ...] = ()
+    goals: tuple[Goal, ...] = ()
+    rungs: tuple[RungResult, ...] = ()
+    rung_agreements: tuple[RankAgreement, ...] = ()
+    learning_rates: tuple[SweepChoice, ...] = ()
+    proxy: ProxyResult | None = None
 
     @property
     def sign(self) -> float:
         """What turns the metric into a loss, of which less is better."""
         return 1.0 if self.direction == "minimize" else -1.0
 
+    def rung_values(self, design: DesignResult) -> tuple[float, ...]:
+        """Return the metric of a design at every rung that it reached, the first run first."""
+        later = (rung.values_of(design.spec_hash) for rung in self.rungs[1:])
+        return (design.value, *(values[0] for values in later if values is not None))
+
+    def last_value(self, design: DesignResult) -> float:
+        """Return the metric of a design at the highest rung that it reached."""
+        return self.rung_values(design)[-1]
+
     @property
     def top(self) -> tuple[DesignResult, ...]:
-        """The designs of the highest rung that any reached, which can be compared; best first."""
-        highest = max(design.rung for design in self.designs)
-        return tuple(design for design in self.designs if design.rung == highest)
+        """The designs of the highest rung, which alone are compared in the end, ranked."""
+        if len(self.rungs) < 2:
+            return self.designs
+        reached = {entry.spec_hash for entry in self.rungs[-1].sound}
+        return tuple(design for design in self.designs if design.spec_hash in reached)
 
     @property
     def best(self) -> DesignResult:
@@ -232,33 +212,26 @@ class Agreement(_Result):
 
 
 def rank(designs: Sequence[DesignResult], direction: str) -> tuple[DesignResult, ...]:
-    """Order designs: those run again by their re-runs, then by rung, and by value within a rung.
+    """Order designs: those run again by their re-runs, then the others by their only run.
 
     A finalist that diverged with a fresh seed comes after the finalists that did not.
     """
     sign = 1.0 if direction == "minimize" else -1.0
 
-    def key(design: DesignResult) -> tuple[int, int, float]:
+    def key(design: DesignResult) -> tuple[int, float]:
         if not design.was_rerun:
-            return 2, -design.rung, sign * design.rung_value
+            return 2, sign * design.value
         again = design.rerun_value
-        if math.isnan(again):
-            return 1, -design.rung, sign * design.rung_value
-        return 0, -design.rung, sign * again
+        return (1, sign * design.value) if math.isnan(again) else (0, sign * again)
 
     return tuple(sorted(designs, key=key))
 
 
-def agreement(designs: Sequence[DesignResult]) -> Agreement | None:
-    """Compare first runs and re-runs of the designs that have both; None for fewer than two."""
-    both = [d for d in designs if d.was_rerun and not math.isnan(d.rerun_value)]
-    return agreement_of([d.rung_value for d in both], [d.rerun_value for d in both])
-
-
-def rung_agreement(designs: Sequence[DesignResult], rung: int) -> Agreement | None:
-    """Compare the order of designs at a rung and at the next; None for fewer than two."""
-    rows = [(design.value, *design.higher) for design in designs if design.rung > rung]
-    return agreement_of([row[rung] for row in rows], [row[rung + 1] for row in rows])
+def agreement(results: SearchResults) -> Agreement | None:
+    """Compare first runs, at the last rung, and re-runs; None for fewer than two designs."""
+    both = [d for d in results.finalists if not math.isnan(d.rerun_value)]
+    first = [results.last_value(design) for design in both]
+    return agreement_of(first, [design.rerun_value for design in both])
 
 
 def agreement_of(first: Sequence[float], again: Sequence[float]) -> Agreement | None:

@@ -37,6 +37,7 @@ SEARCH, BASE, TRAIN, RUN = "search.yaml", "base.yaml", "train.yaml", "run.json"
 JOURNAL, DESIGNS = "study.journal", "designs"
 RESULTS, BEST, PARETO, REPORT = "results.json", "best.yaml", "pareto.csv", "report.txt"
 FRONT = "pareto"  # a folder of model documents
+BEST_PROXY = "best_proxy.yaml"
 _LOCK_SECONDS = 5  # a journal is locked for milliseconds; after so long its owner is dead
 
 
@@ -151,7 +152,7 @@ def open_study(
         study_name=info.study,
         storage=storage,
         sampler=sampler,
-        direction=spec.direction,
+        directions=[goal.direction for goal in spec.goals],
         load_if_exists=True,
     )
 

@@ -9,17 +9,21 @@ from pathlib import Path
 import optuna
 from optuna.trial import TrialState
 
-from archspec.errors import DivergedError
+from archspec.errors import DivergedError, ObjectiveError, RunError
 from archspec.search.achievable import check_achievable
 from archspec.search.events import Listener
 from archspec.search.feasible import FeasibleSpace
-from archspec.search.finalists import finalists, fresh_seeds, with_reruns
+from archspec.search.finalists import with_reruns
 from archspec.search.gather import gather_results
 from archspec.search.hand import hand_designs
-from archspec.search.objective import Objective, Outcome, StoredObjective, TrainingObjective
+from archspec.search.judging import assemble, assemble_check
+from archspec.search.objective import Objective, Outcome, judge
+from archspec.search.objectives.predicted import check_range
+from archspec.search.objectives.registry import make_objective
 from archspec.search.output import read_results, write_results
 from archspec.search.params import suggest
 from archspec.search.progress import Progress, describe_space
+from archspec.search.proxy import proxy_result, spread
 from archspec.search.results import (
     BudgetResult,
     DesignResult,
@@ -27,6 +31,7 @@ from archspec.search.results import (
     SpaceResult,
 )
 from archspec.search.run_directory import (
+    BEST_PROXY,
     DESIGNS,
     check_same_run,
     create_run,
@@ -36,13 +41,20 @@ from archspec.search.run_directory import (
     open_url,
     set_trials,
 )
+from archspec.search.rungs import Due, Ladder, first_fidelity
 from archspec.search.samplers.base import SpaceExhaustedError
 from archspec.search.samplers.registry import make_sampler
 from archspec.search.space import Design
+from archspec.search.stage_results import ProxyResult, RungResult
+from archspec.search.sweep import Notes, StudyNotes, noted_rates
 from archspec.search.trials import Trials
+from archspec.spec.dump import to_yaml
 from archspec.spec.model import ModelSpec
+from archspec.spec.search.expand import shrink_of
 from archspec.spec.search.spec import SearchSpec
-from archspec.train.files import lock_directory
+from archspec.train.files import lock_directory, replace_text
+
+_USER = "objective"  # the note of the user's objective
 
 
 def start_search(
@@ -50,6 +62,7 @@ def start_search(
     out: Path,
     *,
     objective: Objective | None = None,
+    user: str | None = None,
     storage: str | None = None,
     listener: Listener | None = None,
 ) -> SearchResults:
@@ -58,23 +71,27 @@ def start_search(
     Args:
         spec: What to search.
         out: Run directory to make.
-        objective: Judges designs; by default the training that ``spec`` asks for.
+        objective: Judges one model with one seed; by default what ``spec`` asks for.
+        user: The user's objective as the command line names it, if ``spec`` wants one.
         storage: Optuna storage URL; by default a journal file in ``out``.
         listener: Hears of progress.
 
     Raises:
         BudgetError: No design keeps to the budgets; nothing was trained or written.
+        ObjectiveError: There is no such objective, or it cannot judge these designs.
         RunError: ``out`` exists or the storage cannot be opened.
 
     Example:
         >>> results = start_search(load_search("search.yaml"), Path("runs/a"))
         >>> results.best.placement
     """
-    check_achievable(FeasibleSpace.of(spec))
+    _check(spec, FeasibleSpace.of(spec))
+    if objective is None:
+        make_objective(spec, user)  # so that a wrong one leaves no directory behind
     if storage is not None:
         open_url(storage)  # so that a wrong one leaves no directory behind
     create_run(out, spec, storage)
-    return resume_search(out, objective=objective, storage=storage, listener=listener)
+    return resume_search(out, objective=objective, user=user, storage=storage, listener=listener)
 
 
 def resume_search(
@@ -83,6 +100,7 @@ def resume_search(
     given: SearchSpec | None = None,
     trials: int | None = None,
     objective: Objective | None = None,
+    user: str | None = None,
     storage: str | None = None,
     listener: Listener | None = None,
 ) -> SearchResults:
@@ -93,6 +111,7 @@ def resume_search(
         given: Refuse to go on unless the run is of this search.
         trials: Change how many trials there are in all.
         objective: As for ``start_search``.
+        user: Likewise; documents name no code, so it is given again.
         storage: Only needed if the storage's URL has a password.
         listener: Hears of progress.
 
@@ -107,13 +126,40 @@ def resume_search(
             set_trials(out, spec, trials)
             spec, info = load_run(out)
         allowed = FeasibleSpace.of(spec)
-        check_achievable(allowed)
+        _check(spec, allowed)
         sampler = make_sampler(spec.sampler, allowed, seed=spec.seed)
         study = open_study(open_storage(out, info, storage), info, spec, sampler)
-        judge = objective or TrainingObjective(spec.train, spec.metric, seeds=spec.seeds)
-        stored = StoredObjective(judge, out / DESIGNS)
-        session = _Session(out, spec, Trials(study, allowed), stored, listener or Listener())
+        notes = StudyNotes(study)
+        _check_same_user(out, notes, user)
+        session = _Session(
+            out,
+            spec,
+            Trials(study, allowed, spec.goals),
+            objective or make_objective(spec, user),
+            notes,
+            listener or Listener(),
+        )
         return session.run()
+
+
+def _check(spec: SearchSpec, allowed: FeasibleSpace) -> None:
+    """Refuse a search that cannot be carried out. Raises BudgetError or ObjectiveError."""
+    check_achievable(allowed)
+    law = spec.document.objective.law
+    if law is not None:
+        check_range(law, allowed)
+
+
+def _check_same_user(out: Path, notes: Notes, user: str | None) -> None:
+    """Refuse to judge some designs of a run by one function and some by another."""
+    before = notes.get(_USER)
+    if before is not None and user is not None and before != user:
+        raise RunError(
+            f"{out}: its designs were judged by --objective {before}, so {user} cannot go on with "
+            "it; give that one, or start a search of its own by --out"
+        )
+    if user is not None:
+        notes.set(_USER, user)
 
 
 def finished_results(
@@ -154,13 +200,17 @@ class _Session:
         spec: SearchSpec,
         trials: Trials,
         objective: Objective,
+        notes: Notes,
         listener: Listener,
     ) -> None:
         self._out = out
         self._spec = spec
         self._trials = trials
         self._allowed = trials.allowed
-        self._objective = objective
+        self._notes = notes
+        self._objective = assemble(spec, objective, out / DESIGNS, notes)
+        self._check = assemble_check(spec, objective, out / DESIGNS, notes)
+        self._fidelity = first_fidelity(spec)
         self._listener = listener
         self._progress = Progress(spec, trials, listener)
         self._exhausted = False
@@ -178,8 +228,13 @@ class _Session:
         except KeyboardInterrupt:
             self._trials.recover()
             raise
-        designs = self._rerun(self._trials.completed())
-        results = self._results(designs, space, budgets)
+        designs, rungs = self._climb(self._trials.completed())
+        results = self._results(designs, rungs, space, budgets)
+        best = self._model_of(results.best)
+        if self._spec.proxy is not None:
+            proxy = shrink_of(self._spec, self._spec.proxy)(best)
+            replace_text(self._out / BEST_PROXY, to_yaml(proxy))
+            results = results.model_copy(update={"proxy": self._proxy(best, proxy, rungs[0])})
         write_results(self._out, results, self._model_of)
         self._listener.on_end(results)
         return results
@@ -200,41 +255,76 @@ class _Session:
         number, planned = self._trials.num_done + 1, self._spec.trials
         started = self._progress.start("trial", number, planned, design, source)
         try:
-            outcome = self._objective(space.model(design), self._spec.train.seed)
+            outcome = judge(
+                self._objective, space.model(design), self._spec.train.seed, self._fidelity
+            )
+            self._trials.tell(trial, outcome)
         except DivergedError as error:
             self._trials.tell_diverged(trial, str(error))
             self._progress.finish(started, design, None)
             return
-        self._trials.tell(trial, outcome)
+        except ObjectiveError as error:
+            self._trials.tell_failed(trial, str(error))
+            raise
         self._progress.finish(started, design, outcome)
 
-    def _rerun(self, completed: list[tuple[Design, DesignResult]]) -> list[DesignResult]:
-        """Train the finalists again; their outcomes so far are remembered by the objective."""
-        chosen = finalists([result for _, result in completed], self._spec)
-        seeds = fresh_seeds(self._spec)
-        designs, number = [], 0
-        for design, result in completed:
-            if result.trial not in chosen:
-                designs.append(result)
-                continue
-            outcomes: list[Outcome | None] = []
-            for seed in seeds:
-                number += 1
-                planned = len(chosen) * len(seeds)
-                started = self._progress.start("re-run", number, planned, design, result.source)
-                outcomes.append(self._try(design, seed))
-                self._progress.finish(started, design, outcomes[-1])
-            designs.append(with_reruns(result, outcomes))
-        return designs
+    def _climb(
+        self, completed: list[tuple[Design, DesignResult]]
+    ) -> tuple[tuple[DesignResult, ...], tuple[RungResult, ...]]:
+        """Train survivors longer and finalists again; outcomes so far are remembered."""
+        designs = {result.spec_hash: (design, result) for design, result in completed}
+        ladder = Ladder(self._spec, [result for _, result in completed])
+        known: dict[Due, Outcome | None] = {}
+        while batch := ladder.due(known):
+            for number, due in enumerate(batch, 1):
+                design, result = designs[due.design]
+                stage = f"rung {due.rung}" if due.stage == "rung" else due.stage
+                started = self._progress.start(stage, number, len(batch), design, result.source)
+                known[due] = self._try(self._objective, design, due)
+                self._progress.finish(started, design, known[due])
+        reruns = ladder.reruns(known)
+        results = [
+            with_reruns(result, reruns[key]) if key in reruns else result
+            for key, (_, result) in designs.items()
+        ]
+        rungs = ladder.rungs(known)
+        return ladder.order(results, rungs), rungs
 
-    def _try(self, design: Design, seed: int) -> Outcome | None:
+    def _try(self, objective: Objective, design: Design, due: Due) -> Outcome | None:
         try:
-            return self._objective(self._allowed.space.model(design), seed)
+            return judge(objective, self._allowed.space.model(design), due.seed, due.fidelity)
         except DivergedError:
             return None
 
+    def _proxy(self, best: ModelSpec, proxy: ModelSpec, first: RungResult) -> ProxyResult:
+        """Train some designs at the second size too, if one is asked for, and compare ranks."""
+        asked = self._spec.proxy.check if self._spec.proxy else None
+        if asked is None or self._check is None:
+            return proxy_result(best, proxy)
+        designs = {result.spec_hash: (d, result) for d, result in self._trials.completed()}
+        chosen, pairs = spread(first, asked.designs), []
+        for number, entry in enumerate(chosen, 1):
+            design, result = designs[entry.spec_hash]
+            started = self._progress.start("check", number, len(chosen), design, result.source)
+            due = Due(
+                stage="check",
+                rung=0,
+                design=entry.spec_hash,
+                seed=self._spec.train.seed,
+                fidelity=self._fidelity,
+            )
+            outcome = self._try(self._check, design, due)
+            self._progress.finish(started, design, outcome)
+            if outcome is not None and entry.values is not None:
+                pairs.append((entry.values[0], outcome.value))
+        return proxy_result(best, proxy, check_d_model=asked.d_model, pairs=pairs)
+
     def _results(
-        self, designs: list[DesignResult], space: SpaceResult, budgets: tuple[BudgetResult, ...]
+        self,
+        designs: tuple[DesignResult, ...],
+        rungs: tuple[RungResult, ...],
+        space: SpaceResult,
+        budgets: tuple[BudgetResult, ...],
     ) -> SearchResults:
         spec = self._spec
         if not designs:
@@ -245,8 +335,9 @@ class _Session:
         return gather_results(
             spec,
             self._trials,
-            designs,
+            (designs, rungs),
             (space, budgets),
+            noted_rates(self._notes),
             seconds=self._progress.seconds,
             exhausted=self._exhausted,
         )

@@ -9,14 +9,17 @@ from optuna.trial import FrozenTrial, TrialState
 
 from archspec.search.drawing import Drawing
 from archspec.search.feasible import FeasibleSpace
+from archspec.search.goals import goal_values
 from archspec.search.hand import HandDesign
 from archspec.search.objective import Outcome
 from archspec.search.params import design_of, to_params
 from archspec.search.results import SEARCHED, DesignResult
 from archspec.search.space import Design
+from archspec.spec.search.objective import Goal
 
 SOURCE, HASH, METRICS, PRICES, SECONDS = "source", "spec_hash", "metrics", "prices", "seconds"
-DIVERGED = "diverged"
+DIVERGED, FAILED, VALUES = "diverged", "failed", "values"
+_ALONE = (Goal(name="value", direction="minimize"),)  # where only the value counts
 
 
 class Trials:
@@ -26,8 +29,11 @@ class Trials:
     process died meanwhile; a failed trial's design waits in another trial.
     """
 
-    def __init__(self, study: optuna.Study, allowed: FeasibleSpace) -> None:
+    def __init__(
+        self, study: optuna.Study, allowed: FeasibleSpace, goals: Sequence[Goal] = ()
+    ) -> None:
         self.study = study
+        self._goals = goals
         self.allowed = allowed
         self._space = allowed.space
         self._drawing = Drawing(allowed.space)
@@ -63,15 +69,23 @@ class Trials:
         return str(trial.user_attrs[SOURCE])
 
     def tell(self, trial: optuna.Trial, outcome: Outcome) -> None:
-        """Complete a trial."""
+        """Complete a trial with its value in every goal. Raises ObjectiveError if one has none."""
+        values = goal_values(self._goals or _ALONE, outcome, trial.user_attrs[PRICES])
         trial.set_user_attr(METRICS, dict(outcome.metrics))
         trial.set_user_attr(SECONDS, outcome.seconds)
-        self.study.tell(trial, outcome.value)
+        if outcome.values:
+            trial.set_user_attr(VALUES, outcome.values)
+        self.study.tell(trial, values)
 
     def tell_diverged(self, trial: optuna.Trial, message: str) -> None:
         """End a trial whose training diverged; its design is not tried again."""
         trial.set_user_attr(DIVERGED, message)
         self.study.tell(trial, state=TrialState.PRUNED)
+
+    def tell_failed(self, trial: optuna.Trial, message: str) -> None:
+        """Fail a trial whose objective is at fault; its design is not queued again."""
+        trial.set_user_attr(FAILED, message)
+        self.study.tell(trial, state=TrialState.FAIL)
 
     @property
     def num_done(self) -> int:
@@ -94,7 +108,7 @@ class Trials:
         return found
 
     def _result(self, trial: FrozenTrial, design: Design) -> DesignResult:
-        assert trial.value is not None, "a complete trial has a value"
+        assert trial.values is not None, "a complete trial has values"
         attributes = trial.user_attrs
         return DesignResult(
             trial=trial.number,
@@ -102,12 +116,13 @@ class Trials:
             pools=self._drawing.pools(design),
             source=attributes[SOURCE],
             spec_hash=attributes[HASH],
-            value=trial.value,
+            value=trial.values[0],
             metrics=attributes[METRICS],
             prices=attributes[PRICES],
             seconds=attributes[SECONDS],
             layers=tuple(self._drawing.labels(design)),
             params=to_params(self._space, design),
+            seed_values=attributes.get(VALUES, ()),
         )
 
     def _all(self, *states: TrialState) -> list[FrozenTrial]:

@@ -6,10 +6,10 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from archspec.blocks.registry import kinds
 from archspec.errors import RunError
 from archspec.race.match import Match, flops_per_token, match_flops
 from archspec.race.settings import Entrant, Entry, RaceSettings
+from archspec.spec.family import family_of
 from archspec.spec.load import load_model
 from archspec.spec.model import ModelSpec
 from archspec.spec.train import TrainSpec
@@ -71,12 +71,6 @@ def _entrant(name: str, source: str, match: Match, entry: Entry) -> Entrant:
         hidden_dims=match.hidden_dims,
         hidden_dims_before=match.hidden_dims_before,
     )
-
-
-def family_of(spec: ModelSpec) -> str:
-    """Name the kinds of blocks that a design uses, such as ``dense+shared_pool``."""
-    used = {block.type for layer in spec.layers for block in layer.blocks if not block.is_identity}
-    return "+".join(kind for kind in kinds() if kind in used) or "none"
 
 
 def _target(first: ModelSpec, train: TrainSpec, settings: RaceSettings) -> int | None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from archspec.race.results import SweepChoice
 from archspec.race.settings import Entrant, RaceSettings
 from archspec.race.trainings import Training
+from archspec.train.rates import SweepChoice
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 
 from archspec.errors import FairnessError
 from archspec.race.match import TOLERANCE
-from archspec.race.results import Check, DesignResult, RunResult, SweepChoice
+from archspec.race.results import Check, DesignResult, RunResult
+from archspec.train.rates import SweepChoice
 from archspec.units import format_count
 
 

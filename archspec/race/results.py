@@ -13,6 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 from archspec.errors import RunError
 from archspec.race.settings import Entry, RaceSettings
 from archspec.train.files import read_json
+from archspec.train.rates import SweepChoice
 
 SCHEMA = 1
 
@@ -95,33 +96,6 @@ class DesignResult:
     def finished(self) -> tuple[RunResult, ...]:
         """The trainings that did not diverge."""
         return tuple(run for run in self.runs if run.diverged is None)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SweepRun:
-    """One training of the sweep; ``value`` is None if it diverged."""
-
-    design: str
-    lr: float | None
-    table_lr: float | None
-    value: float | None
-    tokens: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SweepChoice:
-    """What a group of designs is trained with, and what else was tried.
-
-    Attributes:
-        group: A family, or a design.
-        edges: Of which rates the chosen one is the lowest or the highest tried.
-    """
-
-    group: str
-    lr: float | None
-    table_lr: float | None
-    edges: tuple[str, ...]
-    runs: tuple[SweepRun, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,14 +19,15 @@ from archspec.race.entrants import enter
 from archspec.race.events import Listener, Plan
 from archspec.race.fairness import check_runs, fairness_checks
 from archspec.race.outcome import is_done, read_run
-from archspec.race.results import DesignResult, RaceResults, RunResult, SweepChoice, to_json
+from archspec.race.results import DesignResult, RaceResults, RunResult, to_json
 from archspec.race.settings import Entrant, RaceSettings
 from archspec.race.sweep import choose, groups, sweep_trainings
-from archspec.race.trainings import Rates, Training, race_trainings, with_points
+from archspec.race.trainings import Training, race_trainings, with_points
 from archspec.spec.dump import spec_hash
 from archspec.spec.train import TrainSpec
 from archspec.train.files import lock_directory, replace_text, sweep
 from archspec.train.interrupt import stop_on_signals
+from archspec.train.rates import Rates, SweepChoice
 
 
 def prepare_race(

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 
 from archspec.cost.summary import cost_context, total_cost
-from archspec.errors import DivergedError
-from archspec.race.results import SweepChoice, SweepRun
 from archspec.race.settings import Entrant, RaceSettings
-from archspec.race.trainings import Rates, Training, sweep_training
+from archspec.race.trainings import Training, sweep_training
 from archspec.spec.model import ModelSpec
 from archspec.spec.train import TrainSpec
+from archspec.train.rates import Rates, SweepChoice, SweepRun, choose_rates, finite
 
 _SPREAD = 2.0  # between neighbours, where one rate alone was given
 
@@ -94,41 +92,9 @@ def choose(
             design=training.design,
             lr=training.rates.lr,
             table_lr=training.rates.table_lr,
-            value=_finite(values[training.key]),
+            value=finite(values[training.key]),
             tokens=training.train.tokens,
         )
         for training in trainings
     ]
-    sound = [(run.value, run) for run in runs if run.value is not None]
-    if not sound:
-        tried = ", ".join(f"{run.lr:g}" for run in runs if run.lr is not None)
-        raise DivergedError(
-            f"{group}: training diverged with every learning rate of the sweep, {tried}; give "
-            "lower ones by --lr"
-        )
-    pick = max if higher else min
-    best = pick(sound, key=lambda pair: pair[0])[1]
-    return SweepChoice(
-        group=group,
-        lr=best.lr,
-        table_lr=best.table_lr,
-        edges=tuple(_edges(best, runs)),
-        runs=tuple(runs),
-    )
-
-
-def _finite(value: float | None) -> float | None:
-    return value if value is not None and math.isfinite(value) else None
-
-
-def _edges(best: SweepRun, runs: Sequence[SweepRun]) -> Iterator[str]:
-    """Say of what the best is the lowest or highest that was tried: it may lie further out."""
-    for title, chosen, values in (
-        ("learning rate", best.lr, {run.lr for run in runs if run.lr is not None}),
-        ("table multiplier", best.table_lr, {r.table_lr for r in runs if r.table_lr is not None}),
-    ):
-        if chosen is not None and len(values) > 1:
-            if chosen == min(values):
-                yield f"lowest {title}"
-            elif chosen == max(values):
-                yield f"highest {title}"
+    return choose_rates(group, runs, higher=higher, way="give lower ones by --lr")

@@ -9,31 +9,9 @@ from typing import Literal
 
 from archspec.race.settings import MOST_SEEDS, Entrant, RaceSettings
 from archspec.spec.train import TrainSpec
+from archspec.train.rates import Rates
 
 Stage = Literal["sweep", "race"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rates:
-    """What a family is tuned by; None leaves the train document's."""
-
-    lr: float | None = None
-    table_lr: float | None = None
-
-    def apply(self, train: TrainSpec) -> TrainSpec:
-        """Return the train document with these rates."""
-        optimizer = train.optimizer
-        if self.table_lr is not None:
-            tables = optimizer.tables.model_copy(update={"lr_multiplier": self.table_lr})
-            optimizer = optimizer.model_copy(update={"tables": tables})
-        if self.lr is not None:
-            optimizer = optimizer.model_copy(update={"lr": self.lr})
-        return train.model_copy(update={"optimizer": optimizer})
-
-    def __str__(self) -> str:
-        parts = [f"lr{self.lr:g}"] if self.lr is not None else []
-        parts += [f"tables{self.table_lr:g}"] if self.table_lr is not None else []
-        return "-".join(parts) or "as-given"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,8 +14,8 @@ from rich.table import Table
 from rich.text import Text
 
 from archspec.race.events import Listener, Plan, Progress
-from archspec.race.results import SweepChoice
 from archspec.race.trainings import Training
+from archspec.train.rates import SweepChoice
 from archspec.units import format_count, format_seconds
 
 

@@ -14,16 +14,17 @@ from rich.text import Text
 from archspec.report.found.words import agreement_sentence, verdict_sentences
 from archspec.report.tables import plain_table
 from archspec.search.budget import format_amount
+from archspec.search.pareto import front_values
 from archspec.search.results import (
     BudgetResult,
     DesignResult,
-    GoalResult,
     SearchResults,
     SpaceResult,
     agreement,
     seed_noise,
 )
 from archspec.search.verdict import judge
+from archspec.spec.search.objective import Goal
 from archspec.units import format_count
 
 MOST_ROWS = 30
@@ -97,11 +98,12 @@ def design_table(results: SearchResults) -> Table:
     limits = [budget for budget in results.budgets if budget.side == "max"]
     named = {budget.quantity for budget in limits}
     others = [goal for goal in results.goals[1:] if goal.name not in named]
+    rungs = [format_count(rung.tokens) for rung in results.rungs]
     table = plain_table(
         "#",
         "design",
         "from",
-        *(map(format_count, results.rungs) if results.rungs else ["first"]),
+        *(rungs if len(rungs) > 1 else ["first"]),
         "again",
         *(["accuracy"] if _accuracy(results.best) is not None else []),
         *(_SHORT.get(goal.name, goal.name) for goal in others),
@@ -119,21 +121,19 @@ def design_table(results: SearchResults) -> Table:
             *_rung_values(results, design),
             _reruns(design),
             *([f"{accuracy:.1%}"] if accuracy is not None else []),
-            *(_goal(design, goal) for goal in others),
+            *(_goal(results, design, goal) for goal in others),
             *(f"{design.prices[budget.quantity] / max(1, budget.limit):.0%}" for budget in limits),
         )
     return table
 
 
 def _rung_values(results: SearchResults, design: DesignResult) -> list[str]:
-    values = [f"{value:#.4g}" for value in (design.value, *design.higher)]
+    values = [f"{value:#.4g}" for value in results.rung_values(design)]
     return [*values, *[""] * (len(results.rungs) - len(values))]
 
 
-def _goal(design: DesignResult, goal: GoalResult) -> str:
-    value = design.goal(goal)
-    if math.isnan(value):
-        return ""
+def _goal(results: SearchResults, design: DesignResult, goal: Goal) -> str:
+    value = front_values(results, design)[results.goals.index(goal)]
     return format_amount(goal.name, value) if goal.source == "price" else f"{value:#.4g}"
 
 
@@ -143,7 +143,7 @@ def table_notes(results: SearchResults) -> Iterator[str]:
     if hidden > 0:
         yield f"and {hidden} more in results.json"
     yield results.space.legend
-    if results.rungs:
+    if len(results.rungs) > 1:
         yield "under each number of tokens: results of that rung, never compared with another's"
     limits = [_SHORT.get(b.quantity, b.quantity) for b in results.budgets if b.side == "max"]
     if limits:
@@ -250,7 +250,7 @@ def _against_chance(results: SearchResults) -> Iterator[str]:
 
 def _trust(results: SearchResults) -> Iterator[str]:
     """Say how far the order by first runs can be believed."""
-    noise, found = seed_noise(results.designs), agreement(results.designs)
+    noise, found = seed_noise(results.designs), agreement(results)
     if noise is not None:
         yield f"One design's runs differ by {noise:.4f} by luck."
     if found is not None:

@@ -10,10 +10,9 @@ from archspec.race.results import (
     Point,
     RaceResults,
     RunResult,
-    SweepChoice,
-    SweepRun,
 )
 from archspec.race.settings import RaceSettings
+from archspec.train.rates import SweepChoice, SweepRun
 
 METRIC = "facts.accuracy"
 

@@ -9,7 +9,7 @@ from random import Random
 
 import numpy as np
 
-from archspec.cost.pricing import PriceTable, price
+from archspec.cost.pricing import PriceSetting, price
 from archspec.search.budget import Bound
 from archspec.search.feasible import FeasibleSpace
 from archspec.search.prices import SpacePrices
@@ -18,7 +18,7 @@ from archspec.spec.model import LayerSpec, ModelSpec
 from archspec.spec.search.variant import CountRule, Variant, contains
 from archspec.testing.specs import load_document
 
-MICRO_TOKENS = 64
+SETTING = PriceSetting(micro_tokens=64)
 
 
 def small_model(num_layers: int = 6, *, pools: int = 1, d_model: int = 16) -> ModelSpec:
@@ -79,13 +79,7 @@ def allowed_designs(space: Space, bounds: Sequence[Bound]) -> FeasibleSpace:
 
 def prices_of(space: Space) -> SpacePrices:
     """Return the prices of a space's designs."""
-    return SpacePrices(
-        space,
-        [
-            PriceTable(variant.base, variant.choices, space.pools, micro_tokens=MICRO_TOKENS)
-            for variant in space.variants
-        ],
-    )
+    return SpacePrices.of(space, SETTING)
 
 
 def random_space(seed: int) -> Space:
@@ -210,4 +204,4 @@ class SyntheticLoss:
 
 def price_of(space: Space, design: Design) -> dict[str, int]:
     """Price a design by the summary of its written-out model."""
-    return price(space.model(design), micro_tokens=MICRO_TOKENS)
+    return price(space.model(design), SETTING)

@@ -9,12 +9,13 @@ import pytest
 from rich.console import Console
 
 from archspec.errors import ArchspecError
-from archspec.race.results import RaceResults, SweepChoice
+from archspec.race.results import RaceResults
 from archspec.report.race import race_notes, race_report, race_tables
 from archspec.report.race_page import race_page, write_page
 from archspec.report.race_plot import colours_of, plot_race, spread
 from archspec.report.race_view import choice_text
 from archspec.testing.race import design, diverged, race, results
+from archspec.train.rates import SweepChoice
 
 WIDTHS = (80, 160)
 

@@ -7,10 +7,11 @@ from rich.console import Console
 
 from archspec.race.events import Plan, Progress
 from archspec.race.settings import Entrant, RaceSettings
-from archspec.race.trainings import Rates, Training
+from archspec.race.trainings import Training
 from archspec.report.race_view import RaceView
 from archspec.spec.load import load_model, load_train
 from archspec.testing.race import race
+from archspec.train.rates import Rates
 
 TRAIN = load_train(Path("specs/train/proxy.yaml"))
 TRAINING = Training(

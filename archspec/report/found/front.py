@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import string
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -11,8 +10,9 @@ from archspec.report.found.figure import NORMAL, SMALL, Picture, plain
 from archspec.report.palette import BETTER, INK, QUIET
 from archspec.search.budget import format_amount
 from archspec.search.findings import Findings
-from archspec.search.pareto import front_goals, non_dominated
-from archspec.search.results import DesignResult, GoalResult, SearchResults
+from archspec.search.pareto import as_losses, front_goals, front_values, non_dominated
+from archspec.search.results import DesignResult, SearchResults
+from archspec.spec.search.objective import Goal
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -33,9 +33,7 @@ def front_picture(results: SearchResults, findings: Findings) -> Picture:
     )
 
 
-def _draw(
-    figure: Any, results: SearchResults, findings: Findings, others: Sequence[GoalResult]
-) -> None:
+def _draw(figure: Any, results: SearchResults, findings: Findings, others: Sequence[Goal]) -> None:
     metric = front_goals(results)[0]
     panels = figure.subplots(1, len(others), sharey=True, squeeze=False)[0]
     for axes, goal in zip(panels, others, strict=True):
@@ -50,20 +48,24 @@ def _draw(
     _legend(figure, results)
 
 
-def _axis_name(goal: GoalResult) -> str:
+def _axis_name(goal: Goal) -> str:
     return f"{goal.name} ({'lower' if goal.direction == 'minimize' else 'higher'} is better)"
 
 
-def _written(goal: GoalResult, value: float) -> str:
+def _written(goal: Goal, value: float) -> str:
     return format_amount(goal.name, value) if goal.source == "price" else f"{value:g}"
 
 
-def _line(axes: Axes, results: SearchResults, metric: GoalResult, goal: GoalResult) -> None:
-    """Draw the edge of what these two goals alone allow."""
-    import numpy as np
+def _value(results: SearchResults, design: DesignResult, goal: Goal) -> float:
+    return front_values(results, design)[front_goals(results).index(goal)]
 
-    losses = np.array([[g.sign * design.goal(g) for g in (goal, metric)] for design in results.top])
-    edge = sorted(losses[np.flatnonzero(non_dominated(losses))].tolist())
+
+def _line(axes: Axes, results: SearchResults, metric: Goal, goal: Goal) -> None:
+    """Draw the edge of what these two goals alone allow."""
+    goals = (goal, metric)
+    values = [[_value(results, design, g) for g in goals] for design in results.top]
+    losses = as_losses(values, goals)
+    edge = sorted(losses[non_dominated(losses)].tolist())
     across = [goal.sign * x for x, _ in edge]
     up = [metric.sign * y for _, y in edge]
     where = "post" if goal.sign > 0 else "pre"
@@ -74,14 +76,12 @@ def _points(
     axes: Axes,
     results: SearchResults,
     findings: Findings,
-    metric: GoalResult,
-    goal: GoalResult,
+    metric: Goal,
+    goal: Goal,
 ) -> None:
     letters = hand_letters(results)
     for design in results.top:
-        x, y = design.goal(goal), design.goal(metric)
-        if math.isnan(x) or math.isnan(y):
-            continue
+        x, y = _value(results, design, goal), _value(results, design, metric)
         on_front = design.trial in findings.front
         hand = design.is_hand_design
         colour = _HAND if hand else BETTER if on_front else QUIET
@@ -108,7 +108,7 @@ def hand_letters(results: SearchResults) -> dict[int, str]:
     return {design.trial: name for design, name in zip(hand, names, strict=False)}
 
 
-def _limit(axes: Axes, results: SearchResults, goal: GoalResult) -> None:
+def _limit(axes: Axes, results: SearchResults, goal: Goal) -> None:
     """Mark a budget that lies near the designs."""
     low, high = axes.get_xlim()
     for budget in results.budgets:

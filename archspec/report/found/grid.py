@@ -29,7 +29,9 @@ def placement_lines(results: SearchResults, width: int) -> Iterator[Text]:
         line = Text(f"{name[: _NAME - 1]:<{_NAME}}")
         for label in design.layers:
             line.append(_letter(results, label).ljust(step), _style(results, label))
-        line.append(f"{'':<{step * (depth - len(design.layers))}}  {shown_value(design):#.4g}")
+        line.append(
+            f"{'':<{step * (depth - len(design.layers))}}  {shown_value(results, design):#.4g}"
+        )
         yield line
         for pool in results.space.pools:
             marks = _marks(results, design, pool, step)

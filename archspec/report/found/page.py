@@ -18,6 +18,7 @@ from archspec.report.found.words import (
     chance_sentences,
     choice_sentences,
     front_sentences,
+    stage_sentences,
     trust_sentences,
     verdict_sentences,
 )
@@ -28,6 +29,7 @@ from archspec.search.budget import format_amount
 from archspec.search.findings import Findings
 from archspec.search.results import DesignResult, SearchResults
 from archspec.train.files import replace_text
+from archspec.units import format_count
 
 _MOST_ROWS = 200
 _HEADLINES = {
@@ -106,7 +108,8 @@ def _body(
     yield from _section("budgets", drawn, space_lines(results.space, results.budgets))
     yield '<section id="seeds"><h2>Seeds and intervals</h2>'
     yield _table(seed_cells(results, findings), heading=False)
-    yield f"{_list(trust_sentences(results, findings))}</section>"
+    trust = [*stage_sentences(results), *trust_sentences(results, findings)]
+    yield f"{_list(trust)}</section>"
     yield from _designs(results, findings)
     yield from _settings(results, out, documents)
 
@@ -119,7 +122,7 @@ def _verdict(results: SearchResults, findings: Findings) -> Iterator[str]:
     yield '<div class="facts">'
     yield _fact("winner", design_name(best), _strip(results, best))
     basis = f"{len(best.reruns)} fresh seeds" if best.reruns else "first run"
-    yield _fact(results.metric, amount(shown_value(best)), escape(basis))
+    yield _fact(results.metric, amount(shown_value(results, best)), escape(basis))
     for budget in results.budgets:
         if budget.side == "max" and budget.limit:
             share = best.prices[budget.quantity] / budget.limit
@@ -196,13 +199,14 @@ def _table(cells: Cells, *, heading: bool = True) -> str:
 def _designs(results: SearchResults, findings: Findings) -> Iterator[str]:
     """Write every design with its placement in colours, values and what it costs."""
     limits = [budget for budget in results.budgets if budget.side == "max" and budget.limit]
-    rungs = [f"{tokens:,} tokens" for tokens in results.rungs] or ["first run"]
+    rungs = [f"{format_count(rung.tokens)} tokens" for rung in results.rungs[1:]]
+    rungs = [f"{format_count(results.rungs[0].tokens)} tokens", *rungs] if rungs else ["first run"]
     columns = ["", "design", "from", *rungs, "fresh seeds", *(b.quantity for b in limits)]
     head = "".join(f"<th>{escape(column)}</th>" for column in columns)
     yield '<section id="designs"><h2>Every design</h2><div class="wide"><table class="designs">'
     yield f"<thead><tr>{head}</tr></thead><tbody>"
     for number, design in enumerate(results.designs[:_MOST_ROWS], 1):
-        values = [*map(amount, (design.value, *design.higher))]
+        values = [*map(amount, results.rung_values(design))]
         values += [""] * (len(rungs) - len(values))
         again = amount(design.rerun_value) if design.reruns and not design.diverged_reruns else ""
         again = "diverged" if design.diverged_reruns else again

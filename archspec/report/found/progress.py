@@ -42,7 +42,7 @@ def _draw(figure: Any, results: SearchResults, findings: Findings) -> None:
     axes.step(
         places, findings.best_so_far, where="post", color=BETTER, linewidth=2.2, label="best so far"
     )
-    first = f" at the first rung, {results.rungs[0]:,} tokens" if results.rungs else ""
+    first = f" at the first rung, {results.rungs[0].tokens:,} tokens" if results.rungs[1:] else ""
     better = "lower" if results.direction == "minimize" else "higher"
     axes.set_ylabel(f"{results.metric} ({better} is better)", fontsize=NORMAL, color=INK)
     axes.set_xlabel(f"designs trained{first}", fontsize=NORMAL, color=INK)

@@ -21,9 +21,10 @@ def shown_designs(results: SearchResults) -> list[DesignResult]:
     return list({design.trial: design for design in shown}.values())
 
 
-def shown_value(design: DesignResult) -> float:
+def shown_value(results: SearchResults, design: DesignResult) -> float:
     """Return the mean over fresh seeds, or the first run of a design that has none."""
-    return design.rung_value if math.isnan(design.rerun_value) else design.rerun_value
+    again = design.rerun_value
+    return results.last_value(design) if math.isnan(again) else again
 
 
 def rank_of(results: SearchResults, design: DesignResult) -> int:

@@ -48,7 +48,7 @@ def seed_cells(results: SearchResults, findings: Findings) -> Cells:
         tuple(
             (
                 f"{rank_of(results, design)}  {design_name(design)}",
-                amount(design.rung_value),
+                amount(results.last_value(design)),
                 ", ".join([*map(amount, design.reruns), *["diverged"] * design.diverged_reruns]),
                 interval(found) if (found := findings.seed_intervals.get(design.trial)) else "",
             )
@@ -72,6 +72,6 @@ def _settings(results: SearchResults) -> Iterator[tuple[str, str]]:
     yield "designs of the space", f"{space.num_designs:,}"
     yield "within budget", f"{space.feasible_share:.3g} of them{exact}"
     yield "trained", f"{len(results.designs)} of {results.trials}, {len(results.diverged)} diverged"
-    if results.rungs:
-        yield "rungs", ", ".join(f"{tokens:,} tokens" for tokens in results.rungs)
+    if len(results.rungs) > 1:
+        yield "rungs", ", ".join(f"{rung.tokens:,} tokens" for rung in results.rungs)
     yield "seconds in trainings", f"{results.seconds:,.0f}"

@@ -17,6 +17,7 @@ from archspec.report.found.words import (
     chance_sentences,
     choice_sentences,
     front_sentences,
+    stage_sentences,
     trust_sentences,
     verdict_sentences,
 )
@@ -80,7 +81,11 @@ def _sections(
     yield "Which choices matter", content
     if any(budget.side == "max" for budget in results.budgets):
         yield "Budgets that the winner uses", [_budgets(results)]
-    trust = [*front_sentences(results, findings), *trust_sentences(results, findings)]
+    trust = [
+        *front_sentences(results, findings),
+        *stage_sentences(results),
+        *trust_sentences(results, findings),
+    ]
     again = seed_cells(results, findings)
     yield "Seeds and front", [*([_table(again)] if again.rows else []), _list(trust)]
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from archspec.report.found.figure import design_name
+from archspec.report.race_view import choice_text
 from archspec.search.findings import Findings
 from archspec.search.importance import Importance
 from archspec.search.pareto import front_goals
 from archspec.search.results import Agreement, SearchResults
+from archspec.search.stage_results import RankAgreement
 from archspec.search.verdict import Comparison, Interval, Verdict
+from archspec.units import format_count
 
 _LITTLE = 0.2  # of the variance explained; below it effects are not to be relied on
 _MOST_LAYERS = 3
@@ -98,7 +101,7 @@ def front_sentences(results: SearchResults, findings: Findings) -> Iterator[str]
     )
     if len(goals) > 2:
         text += " One that lies off a panel's line is on the front by another panel's goal."
-    if results.rungs:
+    if len(results.rungs) > 1:
         text += f" Only designs of the highest rung are compared: {len(results.top)}."
     yield text
 
@@ -171,12 +174,36 @@ def trust_sentences(results: SearchResults, findings: Findings) -> Iterator[str]
         )
     if findings.agreement is not None:
         yield agreement_sentence("First runs and re-runs", "finalists", findings.agreement)
-    for rung, found in enumerate(findings.rung_agreements):
-        if found is not None:
-            lower, higher = results.rungs[rung : rung + 2]
-            yield agreement_sentence(
-                f"Rungs of {lower:,} and {higher:,} tokens", "the designs that went on", found
-            )
+    checks = () if results.proxy is None else (results.proxy.check,)
+    for found in (*results.rung_agreements, *checks):
+        if found is not None and found.spearman is not None:
+            yield _ranks_alike(found)
+
+
+def _ranks_alike(found: RankAgreement) -> str:
+    text = (
+        f"{found.of[0]} and {found.of[1]} rank {found.designs} designs with a correlation of "
+        f"{found.spearman:.2f}"
+    )
+    if found.is_low:
+        return f"{text}: that is low, so what is best by the one may well not be by the other."
+    return f"{text}."
+
+
+def stage_sentences(results: SearchResults) -> Iterator[str]:
+    """Say what designs were trained with: a proxy, rungs, swept learning rates."""
+    if results.proxy is not None:
+        proxy = results.proxy
+        yield (
+            f"Trained in place of every design was a proxy of {proxy.num_layers} layers and width "
+            f"{proxy.d_model}, {format_count(proxy.num_params)} parameters for the winner's "
+            f"{format_count(proxy.target_num_params)}; budgets and files are the design's own."
+        )
+    if len(results.rungs) > 1:
+        steps = (f"{len(r.entries)} designs for {format_count(r.tokens)}" for r in results.rungs)
+        yield f"Rungs: {', then '.join(steps)} tokens; results of two are never compared."
+    for choice in results.learning_rates:
+        yield f"Learning rate, swept once for the family: {choice_text(choice)}"
 
 
 def agreement_sentence(both: str, whom: str, found: Agreement) -> str:

@@ -13,7 +13,8 @@ from archspec.spec.search.proxy import Proxy
 from archspec.spec.search.rungs import check_rungs
 from archspec.spec.train import TrainSpec
 
-PRICES = tuple(Budgets.model_fields)
+PRICES = tuple(name for name in Budgets.model_fields if name not in ("tokens", "micro_tokens"))
+TIMES = ("step_time", "decode_time")
 
 
 def check_judging(

@@ -21,7 +21,7 @@ Report = Iterator[tuple[Path, str]]
 def proxied(variant: Variant, proxy: Proxy) -> Variant:
     """Return the variant with choices for the proxy's layers only: tied groups, or their centres.
 
-    Layers that are fixed stay fixed and apart.
+    Around centres stands the first choice. Layers that are fixed stay fixed and apart.
     """
     parts = groups(proxy.num_layers or len(variant.choices), len(variant.choices))
     if proxy.expand == "group":
@@ -29,7 +29,7 @@ def proxied(variant: Variant, proxy: Proxy) -> Variant:
         return dataclasses.replace(variant, tied=tuple(part for part in free if len(part) > 1))
     centres = {_middle(part) for part in parts}
     choices = tuple(
-        given if len(given) == 1 or index in centres else (variant.base.layers[index],)
+        given if index in centres else given[:1]
         for index, given in enumerate(variant.choices)
     )
     return dataclasses.replace(variant, choices=choices)
@@ -73,8 +73,8 @@ def check_proxy(
     if proxy.num_layers is not None and proxy.num_layers > depth:
         yield (
             ("num_layers",),
-            f"a proxy has no more layers than the target, but num_layers={proxy.num_layers} and the "
-            f"base has {depth}; lower it",
+            "a proxy has no more layers than the target, but num_layers="
+            f"{proxy.num_layers} and the base has {depth}; lower it",
         )
         return
     if any(variant.tied for variant in variants):

@@ -17,7 +17,7 @@ _FEW_HEADS, _NARROW = 4, 16  # heads are halved in width rather than be fewer, d
 class Heads(NamedTuple):
     """How many heads there are, and how much narrower each is."""
 
-    count: int
+    number: int
     factor: float
 
 
@@ -37,12 +37,12 @@ def shrink_heads(config: AttentionConfig, size: Proxy, *, ratio: float) -> Atten
 def _gqa(config: GqaConfig, size: Proxy, ratio: float) -> GqaConfig:
     heads, kv_heads, head_dim = config.shape
     new = _heads(heads, head_dim, size, ratio)
-    wanted = kv_heads * new.count / heads
+    wanted = kv_heads * new.number / heads
     turned = None if config.rope_dim is None else _even(config.rope_dim * new.factor)
     return config.model_copy(
         update={
-            "num_heads": new.count,
-            "num_kv_heads": min(_divisors(new.count), key=lambda d: (abs(d - wanted), d)),
+            "num_heads": new.number,
+            "num_kv_heads": min(_divisors(new.number), key=lambda d: (abs(d - wanted), d)),
             "head_dim": _even(head_dim * new.factor),
             "rope_dim": turned,
         }
@@ -55,9 +55,9 @@ def _mla(config: MlaConfig, size: Proxy, ratio: float) -> MlaConfig:
     ranks = ("q_lora_rank", "kv_lora_rank")
     update = {name: _even(getattr(config, name) * new.factor) for name in dims}
     for name in ranks:
-        rank = getattr(config, name)
-        update[name] = None if rank is None else _multiple(rank * ratio, size.round_to)
-    return config.model_copy(update={**update, "num_heads": new.count})
+        if getattr(config, name) is not None:
+            update[name] = _multiple(getattr(config, name) * ratio, size.round_to)
+    return config.model_copy(update={**update, "num_heads": new.number})
 
 
 def _heads(count: int, width: int, size: Proxy, ratio: float) -> Heads:

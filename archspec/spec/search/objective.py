@@ -25,7 +25,7 @@ NO_CODE = (
 
 def refuse_code(value: Any) -> Any:
     """Pass an objective on unless it, or a value of it, names a function. Raises ValueError."""
-    named = [value] if isinstance(value, str) else []
+    named: list[Any] = [value]
     if isinstance(value, dict):
         named = [item for key, item in value.items() if key not in ("train", "metric")]
     for item in named:

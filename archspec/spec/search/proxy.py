@@ -84,7 +84,7 @@ class Proxy(ProxySize):
         Literal["group", "centre"],
         Field(
             description="group: all layers that a proxy's layer stands for have its choice; "
-            "centre: the middle one has, and the others stay as in the base."
+            "centre: the middle one has, and the others have the first of the choices."
         ),
     ] = "group"
     vocab_size: Annotated[

@@ -4,38 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
-from typing import Annotated, Any
+from typing import Annotated
 
-from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema
+from pydantic import Field
 
 from archspec.errors import Path
 from archspec.schema import PositiveInt, Schema
+from archspec.spec.search.budgets import TokenCount
 from archspec.spec.train import TrainSpec
-from archspec.units import COUNT_UNITS, parse_amount
-
-
-def _tokens(value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
-        raise ValueError("must be a number of tokens, such as 60_000 or 60k")
-    tokens = parse_amount(value, COUNT_UNITS)
-    if tokens < 1:
-        raise ValueError(f"must be at least 1, but is {value}")
-    return tokens
-
-
-Tokens = Annotated[
-    int,
-    BeforeValidator(_tokens),
-    PlainSerializer(lambda tokens: tokens),
-    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1}, {"type": "string"}]}),
-]
 
 
 class Rung(Schema):
     """One step of a search that trains fewer designs longer."""
 
     tokens: Annotated[
-        Tokens,
+        TokenCount,
         Field(
             description="Tokens of every training of this rung, in place of the train document's; "
             "warm-up and decay keep their share of the run. A count, or text such as 60k."

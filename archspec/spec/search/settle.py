@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 
+from archspec.spec.search.check_judging import TIMES
 from archspec.spec.search.expand import check_proxy, proxied
 from archspec.spec.search.spec import SearchSpec
 from archspec.spec.search.variant import Variant
@@ -26,6 +27,13 @@ def settle(spec: SearchSpec, reporter: Reporter) -> SearchSpec:
     law = spec.document.objective.law
     for message in [] if law is None else check_law(law, spec.variants):
         reporter.report(("objective", "law"), message)
+    for goal in spec.goals:
+        if goal.name in TIMES and spec.hardware is None:
+            reporter.report(
+                ("objective", "also", goal.name),
+                "a time is that of a device, but none is named; add `hardware: NAME` to the search "
+                "or to its plan",
+            )
     spec = _with_finalists(spec, reporter)
     if spec.proxy is not None:
         for path, message in check_proxy(spec.proxy, spec.variants, dict(spec.pool_sizes)):

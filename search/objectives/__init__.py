@@ -1,0 +1,1 @@
+"""What designs can be judged by: training, a published law, and whatever users bring."""

@@ -1,0 +1,183 @@
+"""What is to be trained after the trials: survivors for more tokens, then finalists again.
+
+A pure plan: ``Ladder.due`` says which trainings are wanted next, given the outcomes so far, and all
+that it names may run at the same time. Whoever asks has them done, here or by many workers, and
+asks again until nothing is due.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from archspec.search.fidelity import Fidelity
+from archspec.search.finalists import fresh_seeds
+from archspec.search.goals import goal_values
+from archspec.search.objective import Outcome
+from archspec.search.pareto import as_losses, best_first
+from archspec.search.results import DesignResult, rank
+from archspec.search.stage_results import RungEntry, RungResult
+from archspec.spec.search.spec import SearchSpec
+
+Stage = Literal["rung", "re-run", "check"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Due:
+    """A training that is wanted.
+
+    Attributes:
+        stage: For people.
+        rung: On which it counts.
+        design: Hash of the design.
+        seed: Of the training.
+        fidelity: Of the rung; None where there are no rungs.
+    """
+
+    stage: Stage
+    rung: int
+    design: str
+    seed: int
+    fidelity: Fidelity | None
+
+
+Known = Mapping[Due, Outcome | None]  # None stands for a training that diverged
+
+
+def first_fidelity(spec: SearchSpec) -> Fidelity | None:
+    """Return the fidelity of trials, None for that of the train document."""
+    return Fidelity(tokens=spec.rungs[0].tokens) if spec.rungs else None
+
+
+class Ladder:
+    """The stages after the trials of one search.
+
+    Args:
+        spec: The search.
+        designs: Everything that was trained on the first rung.
+    """
+
+    def __init__(self, spec: SearchSpec, designs: Sequence[DesignResult]) -> None:
+        self._spec = spec
+        self._goals = spec.goals
+        self._rungs = spec.rungs
+        self._designs = {design.spec_hash: design for design in designs}
+        entries = [
+            _entry(design, goal_values(self._goals, design, design.prices)) for design in designs
+        ]
+        self._first = self._ranked(0, entries)
+
+    @property
+    def num_rungs(self) -> int:
+        """How many there are; without any declared, the trials are one."""
+        return max(1, len(self._rungs))
+
+    def due(self, known: Known) -> list[Due]:
+        """Return the trainings that can start now, in a fixed order; none if all are done.
+
+        Args:
+            known: The outcomes so far, of this session or remembered.
+        """
+        done = self.rungs(known)
+        wanted = self._wanted(len(done), done[-1])
+        return [due for due in wanted if due not in known]
+
+    def rungs(self, known: Known) -> tuple[RungResult, ...]:
+        """Return the results of every rung that is done, the lowest first."""
+        found = [self._first]
+        while len(found) < self.num_rungs:
+            number = len(found)
+            wanted = self._wanted(number, found[-1])
+            if any(due not in known for due in wanted):
+                break
+            entries = [self._climbed(due, known[due]) for due in wanted]
+            found.append(self._ranked(number, entries))
+        return tuple(found)
+
+    def reruns(self, known: Known) -> dict[str, list[Outcome | None]]:
+        """Return the outcomes of fresh seeds by design, those that are known."""
+        found: dict[str, list[Outcome | None]] = {}
+        for due, outcome in known.items():
+            if due.stage == "re-run":
+                found.setdefault(due.design, []).append(outcome)
+        return found
+
+    def order(
+        self, designs: Sequence[DesignResult], rungs: Sequence[RungResult]
+    ) -> tuple[DesignResult, ...]:
+        """Order designs: finalists by their re-runs, the others by how far they got.
+
+        Of those that got equally far, the better on that rung comes first.
+        """
+        reached: dict[str, tuple[int, int]] = {}
+        for result in rungs:
+            for place, entry in enumerate(result.entries):
+                reached[entry.spec_hash] = (-result.rung, place)
+        again = rank([d for d in designs if d.was_rerun], self._spec.direction)
+        others = [design for design in designs if not design.was_rerun]
+        return (*again, *sorted(others, key=lambda design: reached[design.spec_hash]))
+
+    def _wanted(self, rung: int, below: RungResult) -> list[Due]:
+        """Return all trainings of a rung, or after the last one those with fresh seeds."""
+        stage: Stage = "rung" if rung < self.num_rungs else "re-run"
+        number = min(rung, self.num_rungs - 1)
+        seeds = (self._spec.train.seed,) if stage == "rung" else fresh_seeds(self._spec)
+        fidelity = Fidelity(tokens=self._rungs[number].tokens) if self._rungs else None
+        return [
+            Due(
+                stage=stage,
+                rung=number,
+                design=entry.spec_hash,
+                seed=seed,
+                fidelity=fidelity,
+            )
+            for entry in below.kept
+            for seed in seeds
+        ]
+
+    def _climbed(self, due: Due, outcome: Outcome | None) -> RungEntry:
+        design = self._designs[due.design]
+        values = None if outcome is None else goal_values(self._goals, outcome, design.prices)
+        return _entry(design, values)
+
+    def _ranked(self, number: int, entries: Sequence[RungEntry]) -> RungResult:
+        """Put a rung in order and mark who goes on."""
+        sound = [entry for entry in entries if entry.values is not None]
+        values = [entry.values for entry in sound if entry.values is not None]
+        order = best_first(as_losses(values, self._goals)).tolist() if sound else []
+        ranked = [sound[index] for index in order]
+        kept = _survivors(ranked, self._keep(number))
+        marked = [entry.model_copy(update={"kept": entry.spec_hash in kept}) for entry in ranked]
+        diverged = [entry for entry in entries if entry.values is None]
+        tokens = self._rungs[number].tokens if self._rungs else self._spec.train.tokens
+        return RungResult(rung=number, tokens=tokens, entries=(*marked, *diverged))
+
+    def _keep(self, number: int) -> int:
+        keep = self._rungs[number].keep if self._rungs else None
+        return self._spec.finalists if keep is None else keep
+
+
+def _survivors(ranked: Sequence[RungEntry], keep: int) -> set[str]:
+    """Return the hashes of the best designs and of the best hand design; none if none is asked."""
+    if not keep:
+        return set()
+    best_hand = [entry for entry in ranked if entry.is_hand_design][:1]
+    return {entry.spec_hash for entry in [*ranked[:keep], *best_hand]}
+
+
+def _entry(design: DesignResult, values: tuple[float, ...] | None) -> RungEntry:
+    return RungEntry(
+        trial=design.trial,
+        spec_hash=design.spec_hash,
+        is_hand_design=design.is_hand_design,
+        values=values,
+    )
+
+
+def num_later(spec: SearchSpec) -> int:
+    """Return how many trainings there are at most after the trials, fresh seeds included."""
+    kept = [spec.finalists if rung.keep is None else rung.keep for rung in spec.rungs]
+    kept = kept or [spec.finalists]
+    sizes = [min(keep, spec.trials) + 1 if keep else 0 for keep in kept]
+    return sum(sizes[:-1]) + len(fresh_seeds(spec)) * sizes[-1]

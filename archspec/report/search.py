@@ -34,11 +34,11 @@ _SHORT = {
     "num_params": "params",
     "num_active_params": "active",
     "table_bytes_per_token": "table",
-    "kv_bytes_per_token": "KV",
     "device_bytes": "device",
-    "step_time": "step",
-    "decode_time": "decode",
+    "kv_bytes_per_token": "cache",
     "train_flops": "training",
+    "step_time": "step",
+    "decode_time": "decoding",
 }
 
 

@@ -89,7 +89,7 @@ class PriceTable:
         shape = (len(choices), max(map(len, choices)))
         self.reads: Flags = np.zeros((len(self._pools), *shape), dtype=np.bool_)
         self._strides: Ints = np.zeros((len(self._pools), *shape), dtype=np.int64)
-        joint = 1
+        self._num_joint: Ints = np.ones(shape, dtype=np.int64)
         for layer, choice, spec in _cells(choices):
             stride = 1
             for pool, (name, sizes) in enumerate(self._pools.items()):
@@ -97,8 +97,8 @@ class PriceTable:
                     self.reads[pool, layer, choice] = True
                     self._strides[pool, layer, choice] = stride
                     stride *= len(sizes)
-            joint = max(joint, stride)
-        self._shape = (*shape, joint)
+            self._num_joint[layer, choice] = stride
+        self._shape = (*shape, int(self._num_joint.max()))
         self._price(base, choices)
 
     def _price(self, base: ModelSpec, choices: Sequence[Sequence[LayerSpec]]) -> None:
@@ -186,6 +186,10 @@ class PriceTable:
         for pool in range(len(self._pools)):
             found += self._strides[pool, positions, layers] * sizes[:, [pool]]
         return found
+
+    def average(self, terms: Linear) -> Floats:
+        """Return what each choice at each layer adds to a sum, over the sizes it reads, [L, C]."""
+        return np.asarray(terms.own.sum(axis=2) / self._num_joint)
 
     def joint_of(self, layer: int, choice: int, sizes: Sequence[tuple[int, int]]) -> int:
         """Return the index of pool sizes, as (pool, size), among a choice's joint ones."""

@@ -19,6 +19,7 @@ from archspec.spec.validate import Reporter
 
 MAX_VARIANTS = 64
 _POOL_SIZE = re.compile(r"pools\.(?P<pool>[^.]+)\.num_keys")
+_PLAN_KEYS = ("mesh", "precision", "recompute", "tables", "pools")
 _MAY_VARY = (
     "what may vary is `layers`, `pools.NAME.num_keys`, `pools.NAME.value_dim`, `d_model`, "
     "`num_layers`, `blocks.NAME.KEY`, `attention.KEY` and `plan.KEY`"
@@ -88,7 +89,8 @@ def _path(key: str) -> Path | None:
         return steps
     if len(steps) == 3 and (steps[0], steps[2]) == ("pools", "value_dim"):
         return steps
-    return steps if len(steps) > 1 and steps[0] in ("attention", "plan") else None
+    in_plan = steps[0] == "plan" and len(steps) > 1 and steps[1] in _PLAN_KEYS
+    return steps if in_plan or (len(steps) > 1 and steps[0] == "attention") else None
 
 
 def _fault(values: Any) -> str | None:

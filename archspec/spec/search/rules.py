@@ -36,10 +36,11 @@ def tied_groups(
         return tuple(group for group in free if len(group) > 1)
     found: list[tuple[int, ...]] = []
     for number, given in enumerate(vary.tied):
-        here = (*path, number)
+        here, before = (*path, number), len(reporter.problems)
         rule = Rule(at=given) if isinstance(given, list) else given
         group = tuple(rule_indices(rule, num_layers, here, reporter))
-        _check_group(group, found, set(fixed), here, reporter)
+        if len(reporter.problems) == before:
+            _check_group(group, found, set(fixed), here, reporter)
         found.append(group)
     return tuple(found)
 

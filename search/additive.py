@@ -78,7 +78,8 @@ class _Setting:
         """Return the variance of ``rows @ weights``, [R]."""
         scaled = rows * self.prior
         decided: Floats = (scaled @ self.right.T) ** 2 @ self.kept
-        return np.maximum((scaled**2).sum(axis=1) - decided, 0.0)
+        left: Floats = np.maximum((scaled**2).sum(axis=1) - decided, 0.0)
+        return left
 
 
 class AdditiveModel:

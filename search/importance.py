@@ -100,7 +100,8 @@ class _Choice:
     chosen: tuple[int, ...]  # of each design, -1 if it has none of them
 
     def contrasts(self) -> Floats:
-        return self.rows - self.rows.mean(axis=0)
+        centred: Floats = self.rows - self.rows.mean(axis=0)
+        return centred
 
 
 def importance(
@@ -174,7 +175,7 @@ def _size_of(space: Space, design: Design, pool: int) -> int:
 def _settings(space: Space, designs: Sequence[Design]) -> list[_Choice]:
     groups = space.feature_map.groups
     start = space.feature_map.size - groups["setting"]
-    known = list(
+    known: list[tuple[str, object]] = list(
         dict.fromkeys(item for variant in space.variants for item in variant.settings.items())
     )
     found = []

@@ -136,10 +136,10 @@ class _NotRecordedError(Exception):
 
 
 def _not_recorded(
-    _spec: ModelSpec,
-    _seed: int,
+    spec: ModelSpec,  # noqa: ARG001 - a protocol's
+    seed: int,  # noqa: ARG001
     *,
-    fidelity: Fidelity | None = None,  # noqa: ARG001 - a protocol's
+    fidelity: Fidelity | None = None,  # noqa: ARG001
 ) -> Outcome:
     raise _NotRecordedError
 

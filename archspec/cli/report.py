@@ -25,7 +25,7 @@ def add_parser(commands: Subparsers) -> None:
             "archspec report runs/tiny --html runs/tiny/report.html --png runs/tiny/pictures"
         ),
     )
-    parser.add_argument("run_dir", metavar="RUN_DIR", help="directory of a search")
+    parser.add_argument("run_directory", metavar="RUN", help="the directory of a search")
     parser.add_argument(
         "--html",
         metavar="FILE",
@@ -50,7 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
     from archspec.search.findings import find
     from archspec.search.opened import open_run
 
-    opened = open_run(Path(arguments.run_dir), storage=arguments.storage)
+    opened = open_run(Path(arguments.run_directory), storage=arguments.storage)
     findings = find(opened)
     for path in _write_files(arguments, opened, findings):
         console().print(f"Written: {path}", markup=False, soft_wrap=True)

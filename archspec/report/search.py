@@ -134,7 +134,7 @@ def _rung_values(results: SearchResults, design: DesignResult) -> list[str]:
 
 def _goal(results: SearchResults, design: DesignResult, goal: Goal) -> str:
     value = front_values(results, design)[results.goals.index(goal)]
-    return format_amount(goal.name, value) if goal.source == "price" else f"{value:#.4g}"
+    return format_amount(goal.name, round(value)) if goal.source == "price" else f"{value:#.4g}"
 
 
 def table_notes(results: SearchResults) -> Iterator[str]:

@@ -117,5 +117,5 @@ def _intervals(axes: Axes, results: SearchResults, rows: Sequence[tuple[str, Eff
     axes.yaxis.tick_right()
     axes.locator_params(axis="x", nbins=5)
     axes.set_title("effect, with its 95% interval", fontsize=SMALL, color=INK, loc="left")
-    better = "left" if results.direction == "minimize" else "right"
-    axes.set_xlabel(f"{results.metric}; better to the {better}", fontsize=SMALL, color=QUIET)
+    side = "left" if results.direction == "minimize" else "right"
+    axes.set_xlabel(f"{results.metric}; better to the {side}", fontsize=SMALL, color=QUIET)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import string
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from archspec.report.found.figure import NORMAL, SMALL, Picture, plain
 from archspec.report.palette import BETTER, INK, QUIET
@@ -53,7 +53,7 @@ def _axis_name(goal: Goal) -> str:
 
 
 def _written(goal: Goal, value: float) -> str:
-    return format_amount(goal.name, value) if goal.source == "price" else f"{value:g}"
+    return format_amount(goal.name, round(value)) if goal.source == "price" else f"{value:g}"
 
 
 def _value(results: SearchResults, design: DesignResult, goal: Goal) -> float:
@@ -68,7 +68,7 @@ def _line(axes: Axes, results: SearchResults, metric: Goal, goal: Goal) -> None:
     edge = sorted(losses[non_dominated(losses)].tolist())
     across = [goal.sign * x for x, _ in edge]
     up = [metric.sign * y for _, y in edge]
-    where = "post" if goal.sign > 0 else "pre"
+    where: Literal["post", "pre"] = "post" if goal.sign > 0 else "pre"
     axes.step(across, up, where=where, color=BETTER, linewidth=1.5, alpha=0.75)
 
 

@@ -82,8 +82,9 @@ def _points(axes: Axes, trained: Sequence[DesignResult], low: float, high: float
         ]
         inside = [(x, y) for x, y in rows if low <= y <= high]
         if inside:
+            across, up = zip(*inside, strict=True)
             axes.scatter(
-                *zip(*inside, strict=True), s=24, color=colour, marker=marker, zorder=3,
+                across, up, s=24, color=colour, marker=marker, zorder=3,
                 linewidths=0, alpha=0.85, label=label,
             )  # fmt: skip
         for x, y in rows:

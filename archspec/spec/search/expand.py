@@ -29,8 +29,7 @@ def proxied(variant: Variant, proxy: Proxy) -> Variant:
         return dataclasses.replace(variant, tied=tuple(part for part in free if len(part) > 1))
     centres = {_middle(part) for part in parts}
     choices = tuple(
-        given if index in centres else given[:1]
-        for index, given in enumerate(variant.choices)
+        given if index in centres else given[:1] for index, given in enumerate(variant.choices)
     )
     return dataclasses.replace(variant, choices=choices)
 

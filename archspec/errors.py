@@ -110,6 +110,12 @@ class FairnessError(ArchspecError, RuntimeError):
     """Two trainings that are to be compared did not have the same conditions."""
 
 
+class StoppedError(ArchspecError, RuntimeError):
+    """Somebody asked the work to stop; it can be gone on with."""
+
+    exit_status = INTERRUPTED
+
+
 class DivergedError(ArchspecError, RuntimeError):
     """Training produced a loss that is not finite."""
 

@@ -37,6 +37,7 @@ class Started:
         stage: ``trial``, or ``re-run`` for a finalist with a fresh seed.
         number: Of this stage, from 1.
         planned: How many this stage has.
+        worker: Who trains, ``host:pid``; empty for this process.
     """
 
     stage: str
@@ -45,6 +46,7 @@ class Started:
     placement: str
     pools: str
     source: str
+    worker: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +85,12 @@ class Listener:
 
     def on_finish(self, event: Finished) -> None:
         """Hear that a training is over."""
+
+    def on_drop(self, event: Started) -> None:
+        """Hear that a training was cut short; its design is tried again later."""
+
+    def on_notice(self, text: str) -> None:
+        """Hear what went wrong and was dealt with."""
 
     def on_end(self, results: SearchResults) -> None:
         """Hear what the search found."""

@@ -2,40 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import optuna
-from optuna.storages import BaseStorage, JournalStorage
-from optuna.storages.journal import JournalFileBackend
+from optuna.trial import TrialState
 
-from archspec.errors import DivergedError, RunError
+from archspec.errors import RunError
 from archspec.search.feasible import FeasibleSpace
-from archspec.search.fidelity import Fidelity
 from archspec.search.finalists import fresh_seeds, with_reruns
 from archspec.search.gather import gather_results
-from archspec.search.judging import assemble
-from archspec.search.objective import Objective, Outcome, judge
+from archspec.search.jobs import JOB, outcome_of
+from archspec.search.objective import Outcome
 from archspec.search.output import read_results
 from archspec.search.params import from_params
 from archspec.search.progress import describe_space
 from archspec.search.results import DesignResult, SearchResults
-from archspec.search.run_directory import (
-    BASE,
-    DESIGNS,
-    JOURNAL,
-    SEARCH,
-    TRAIN,
-    RunInfo,
-    load_run,
-    open_storage,
-)
-from archspec.search.rungs import Due, Ladder
+from archspec.search.run_directory import BASE, SEARCH, TRAIN, load_run
+from archspec.search.rungs import Ladder
 from archspec.search.space import Design
+from archspec.search.storage import quiet_optuna
 from archspec.search.sweep import StudyNotes, noted_rates
 from archspec.search.trials import Trials
-from archspec.spec.model import ModelSpec
+from archspec.search.workspace import Workspace, read_workspace
 from archspec.spec.search.spec import SearchSpec
 
 
@@ -79,99 +67,59 @@ class SearchRun:
 
 
 def open_run(out: Path, *, storage: str | None = None) -> SearchRun:
-    """Open a search's directory; nothing in it is changed.
+    """Open a search's directory to read what it found.
 
     Args:
         out: The directory.
-        storage: Only needed of a search that is not finished and whose storage has a password.
+        storage: Where the study of a search that is not finished is, unless in ``out``.
 
     Raises:
         RunError: It is no search's directory, or no design was trained yet.
     """
-    spec, info = load_run(out)
-    allowed = FeasibleSpace.of(spec)
+    spec, _ = load_run(out)
     found = read_results(out)
     if found is not None:
+        allowed = FeasibleSpace.of(spec)
         return SearchRun(out, spec, allowed, found, is_finished=found.trials >= spec.trials)
-    results = _results_so_far(out, spec, allowed, _read_study(out, info, storage))
-    return SearchRun(out, spec, allowed, results, is_finished=False)
+    with quiet_optuna():
+        workspace = read_workspace(out, storage=storage)
+        results = _results_so_far(workspace)
+    return SearchRun(out, spec, workspace.allowed, results, is_finished=False)
 
 
-def _results_so_far(
-    out: Path, spec: SearchSpec, allowed: FeasibleSpace, study: optuna.Study
-) -> SearchResults:
-    trials = Trials(study, allowed)
-    completed = trials.completed()
+def _results_so_far(workspace: Workspace) -> SearchResults:
+    out, spec, allowed = workspace.out, workspace.spec, workspace.allowed
+    trials = Trials(workspace.study, allowed)
+    completed = [result for _, result in trials.completed()]
     if not completed:
         raise RunError(
             f"{out}: no design was trained yet, so there is nothing to report; wait for the first, "
             f"or go on with the search by archspec search --resume {out}"
         )
-    notes = StudyNotes(study)
-    ladder = Ladder(spec, [result for _, result in completed])
-    models = {result.spec_hash: allowed.space.model(design) for design, result in completed}
-    known = _recorded(ladder, assemble(spec, _not_recorded, out / DESIGNS, notes), models)
-    rungs = ladder.rungs(known)
-    full = {
+    ladder = Ladder(spec, completed)
+    known = ladder.named(_outcomes(workspace))
+    again = {
         key: outcomes
         for key, outcomes in ladder.reruns(known).items()
         if len(outcomes) == len(fresh_seeds(spec))
     }
     designs = [
-        with_reruns(result, full[result.spec_hash]) if result.spec_hash in full else result
-        for _, result in completed
+        with_reruns(result, again[result.spec_hash]) if result.spec_hash in again else result
+        for result in completed
     ]
+    rungs = ladder.rungs(known)
     return gather_results(
         spec,
         trials,
         (ladder.order(designs, rungs), rungs),
         describe_space(allowed),
-        noted_rates(notes),
-        seconds=sum(result.seconds for result in designs),
+        noted_rates(StudyNotes(workspace.study)),
+        seconds=sum(result.seconds for result in completed),
     )
 
 
-class _NotRecordedError(Exception):
-    """A training was not done yet."""
-
-
-def _not_recorded(
-    spec: ModelSpec,  # noqa: ARG001 - a protocol's
-    seed: int,  # noqa: ARG001
-    *,
-    fidelity: Fidelity | None = None,  # noqa: ARG001
-) -> Outcome:
-    raise _NotRecordedError
-
-
-def _recorded(
-    ladder: Ladder, objective: Objective, models: Mapping[str, ModelSpec]
-) -> dict[Due, Outcome | None]:
-    """Return the later trainings that are on the disk."""
-    known: dict[Due, Outcome | None] = {}
-    missing: set[Due] = set()
-    while batch := [due for due in ladder.due(known) if due not in missing]:
-        for due in batch:
-            try:
-                known[due] = judge(objective, models[due.design], due.seed, due.fidelity)
-            except DivergedError:
-                known[due] = None
-            except _NotRecordedError:
-                missing.add(due)
-    return known
-
-
-def _read_study(out: Path, info: RunInfo, storage: str | None) -> optuna.Study:
-    """Open the study; its journal is not repaired, as another process may be writing."""
-    opened: BaseStorage
-    if storage is None and info.storage is None and not info.needs_storage:
-        opened = JournalStorage(JournalFileBackend(str(out / JOURNAL)))
-    else:
-        opened = open_storage(out, info, storage)
-    try:
-        return optuna.load_study(study_name=info.study, storage=opened)
-    except KeyError:
-        raise RunError(
-            f"{out}: its study {info.study} has not begun; go on with the search by archspec "
-            f"search --resume {out}"
-        ) from None
+def _outcomes(workspace: Workspace) -> dict[str, Outcome | None]:
+    """Return what came of the trainings after the trials that are done, by name."""
+    done = (TrialState.COMPLETE, TrialState.PRUNED)
+    trials = workspace.reruns.get_trials(deepcopy=False, states=done)
+    return {trial.user_attrs[JOB]: outcome_of(trial) for trial in trials}

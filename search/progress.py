@@ -53,10 +53,7 @@ class Progress:
         self._trials = trials
         self._listener = listener
         self._drawing = Drawing(trials.allowed.space)
-        self._checks = 0
-        if spec.proxy is not None and spec.proxy.check is not None:
-            self._checks = min(spec.proxy.check.designs, spec.trials)
-        self._trainings = spec.trials + num_later(spec) + self._checks
+        self._trainings = spec.trials + num_later(spec)
         self._done = trials.num_done
         timed = [result.seconds for _, result in trials.completed()]
         self._timed = len(timed)
@@ -83,7 +80,9 @@ class Progress:
             trainings=self._trainings,
         )
 
-    def start(self, stage: str, number: int, planned: int, design: Design, source: str) -> Started:
+    def start(
+        self, stage: str, number: int, planned: int, design: Design, source: str, worker: str = ""
+    ) -> Started:
         """Tell that a training begins."""
         event = Started(
             stage=stage,
@@ -92,12 +91,17 @@ class Progress:
             placement=self._drawing.placement(design),
             pools=self._drawing.pools(design),
             source=source,
+            worker=worker,
         )
-        if stage == "re-run" and number == 1:
-            # The plan allowed for best hand designs that are not among the best designs.
-            self._trainings = self._done + planned + self._checks
+        if stage == "re-run" and not self._spec.rungs and not self._spec.proxy:
+            # The plan allowed for a best hand design that is not among the best designs.
+            self._trainings = self._spec.trials + planned
         self._listener.on_start(event)
         return event
+
+    def drop(self, started: Started) -> None:
+        """Tell that a training was cut short."""
+        self._listener.on_drop(started)
 
     def finish(self, started: Started, design: Design, outcome: Outcome | None) -> None:
         """Tell that a training is over; ``outcome`` is None if it diverged."""

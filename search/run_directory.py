@@ -8,24 +8,18 @@ the rest are results.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import secrets
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
-import optuna
 import yaml
-from optuna.storages import BaseStorage, JournalStorage, RDBStorage
-from optuna.storages.journal import (
-    JournalFileBackend,
-    JournalFileSymlinkLock,
-    JournalRedisBackend,
-)
 
 from archspec import __version__
 from archspec.errors import RunError
+from archspec.search.storage import without_password
 from archspec.spec.dump import to_document
 from archspec.spec.load import load_search
 from archspec.spec.model import ModelSpec
@@ -39,7 +33,6 @@ JOURNAL, DESIGNS = "study.journal", "designs"
 RESULTS, BEST, PARETO, REPORT = "results.json", "best.yaml", "pareto.csv", "report.txt"
 FRONT = "pareto"  # a folder of model documents
 BEST_PROXY = "best_proxy.yaml"
-_LOCK_SECONDS = 5  # a journal is locked for milliseconds; after so long its owner is dead
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,28 +41,36 @@ class RunInfo:
 
     Attributes:
         study: Its name.
-        storage: A database URL, ``redis://``, or the path of a journal file; None for the journal
-            in the run directory.
-        needs_storage: Whether the URL held a password and was therefore not written down.
+        storage: Where it is, a password left out; None for the journal in the run directory. It is
+            shown and never opened: a directory from a stranger must not say what we connect to.
     """
 
     study: str
     storage: str | None
-    needs_storage: bool = False
 
 
-def create_run(out: Path, spec: SearchSpec, storage: str | None) -> None:
-    """Make a run directory, complete or not at all. Raises RunError if ``out`` exists."""
+def create_run(
+    out: Path, spec: SearchSpec, storage: str | None, *, study: str | None = None
+) -> None:
+    """Make a run directory, complete or not at all.
+
+    Args:
+        out: The directory.
+        spec: What is searched.
+        storage: Where the study is; by default a journal in the directory.
+        study: Its name; by default one that no other study has.
+
+    Raises:
+        RunError: ``out`` exists, or cannot be made.
+    """
     if out.exists():
         raise RunError(
             f"{out}: already exists; go on with it by --resume {out}, or choose another --out"
         )
-    secret = storage is not None and urlsplit(storage).password is not None
     info = {
         "archspec": __version__,
-        "study": f"{out.name}-{secrets.token_hex(4)}",
-        "storage": None if secret else storage,
-        "needs_storage": secret,
+        "study": study or f"{out.name}-{secrets.token_hex(4)}",
+        "storage": None if storage is None else without_password(storage),
     }
     try:
         with new_directory(out) as draft:
@@ -90,7 +91,7 @@ def load_run(out: Path) -> tuple[SearchSpec, RunInfo]:
             )
     content = read_json(out / RUN)
     try:
-        info = RunInfo(content["study"], content["storage"], content["needs_storage"])
+        info = RunInfo(str(content["study"]), content["storage"])
     except KeyError as error:
         raise RunError(f"{out / RUN}: is damaged: {error} is missing") from None
     return load_search(out / SEARCH), info
@@ -115,61 +116,12 @@ def check_same_run(out: Path, given: SearchSpec, stored: SearchSpec) -> None:
         )
 
 
-def open_storage(out: Path, info: RunInfo, storage: str | None) -> BaseStorage:
-    """Open the storage of a run; ``storage`` is only needed where a password was left out.
-
-    Raises:
-        RunError: The storage is needed or cannot be opened.
-    """
-    url = storage or info.storage
-    if url is None and info.needs_storage:
-        raise RunError(
-            f"{out}: its storage URL has a password, which is not written down; give --storage URL"
-        )
-    return _journal(out / JOURNAL) if url is None else open_url(url)
-
-
-def open_url(url: str) -> BaseStorage:
-    """Open an Optuna storage by its URL, or a journal by its path. Raises RunError."""
-    try:
-        if url.startswith(("redis://", "rediss://")):
-            return JournalStorage(JournalRedisBackend(url))
-        return RDBStorage(url) if "://" in url else _journal(Path(url))
-    except Exception as error:  # noqa: BLE001 - each database driver has errors of its own
-        raise RunError(f"{_without_password(url)}: cannot be opened: {error}") from None
-
-
-def _journal(path: Path) -> JournalStorage:
-    _drop_partial_line(path)
-    lock = JournalFileSymlinkLock(str(path), grace_period=_LOCK_SECONDS)
-    return JournalStorage(JournalFileBackend(str(path), lock_obj=lock))
-
-
-def open_study(
-    storage: BaseStorage, info: RunInfo, spec: SearchSpec, sampler: optuna.samplers.BaseSampler
-) -> optuna.Study:
-    """Open the study of a run, or begin it."""
-    return optuna.create_study(
-        study_name=info.study,
-        storage=storage,
-        sampler=sampler,
-        directions=[goal.direction for goal in spec.goals],
-        load_if_exists=True,
-    )
-
-
-def _drop_partial_line(journal: Path) -> None:
-    """Cut off what a process that died left of its last line, or the next line would join it."""
-    if not journal.exists():
-        return
-    with journal.open("rb+") as file:
-        content = file.read()
-        file.truncate(content.rfind(b"\n") + 1)
-
-
-def _without_password(url: str) -> str:
-    password = urlsplit(url).password
-    return url.replace(f":{password}@", ":***@") if password else url
+def fingerprint(spec: SearchSpec) -> str:
+    """Return a short hash of a search's documents, the number of trials aside."""
+    documents = _documents(spec)
+    del documents[SEARCH]["trials"]
+    text = json.dumps(documents, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _documents(spec: SearchSpec) -> dict[str, dict[str, Any]]:

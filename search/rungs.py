@@ -16,6 +16,7 @@ from archspec.search.finalists import fresh_seeds
 from archspec.search.goals import goal_values
 from archspec.search.objective import Outcome
 from archspec.search.pareto import as_losses, best_first
+from archspec.search.proxy import spread
 from archspec.search.results import DesignResult, rank
 from archspec.search.stage_results import RungEntry, RungResult
 from archspec.spec.search.spec import SearchSpec
@@ -28,7 +29,7 @@ class Due:
     """A training that is wanted.
 
     Attributes:
-        stage: For people.
+        stage: A higher rung, a finalist with a fresh seed, or a design at a second proxy's size.
         rung: On which it counts.
         design: Hash of the design.
         seed: Of the training.
@@ -40,6 +41,17 @@ class Due:
     design: str
     seed: int
     fidelity: Fidelity | None
+
+    @property
+    def name(self) -> str:
+        """What no other training of a search is called."""
+        check = "check of " if self.stage == "check" else ""
+        return f"{check}{self.design} seed {self.seed}{self.fidelity or ''}"
+
+    @property
+    def title(self) -> str:
+        """What people call its stage."""
+        return f"rung {self.rung}" if self.stage == "rung" else self.stage
 
 
 Known = Mapping[Due, Outcome | None]  # None stands for a training that diverged
@@ -79,9 +91,21 @@ class Ladder:
         Args:
             known: The outcomes so far, of this session or remembered.
         """
-        done = self.rungs(known)
-        wanted = self._wanted(len(done), done[-1])
-        return [due for due in wanted if due not in known]
+        return [due for due in self.planned(known) if due not in known]
+
+    def planned(self, known: Known) -> list[Due]:
+        """Return all trainings of the stages that have begun, done or not, in a fixed order."""
+        rungs = self.rungs(known)
+        return [due for rung in rungs for due in self._wanted(rung.rung + 1, rung)]
+
+    def named(self, outcomes: Mapping[str, Outcome | None]) -> dict[Due, Outcome | None]:
+        """Return the outcomes that are known by the names of their trainings."""
+        known: dict[Due, Outcome | None] = {}
+        while True:
+            found = {due: outcomes[due.name] for due in self.planned(known) if due.name in outcomes}
+            if len(found) == len(known):
+                return known
+            known = found
 
     def rungs(self, known: Known) -> tuple[RungResult, ...]:
         """Return the results of every rung that is done, the lowest first."""
@@ -119,12 +143,12 @@ class Ladder:
         return (*again, *sorted(others, key=lambda design: reached[design.spec_hash]))
 
     def _wanted(self, rung: int, below: RungResult) -> list[Due]:
-        """Return all trainings of a rung, or after the last one those with fresh seeds."""
+        """Return all trainings of a rung, or after the last one those that follow it."""
         stage: Stage = "rung" if rung < self.num_rungs else "re-run"
         number = min(rung, self.num_rungs - 1)
         seeds = (self._spec.train.seed,) if stage == "rung" else fresh_seeds(self._spec)
         fidelity = Fidelity(tokens=self._rungs[number].tokens) if self._rungs else None
-        return [
+        climbing = [
             Due(
                 stage=stage,
                 rung=number,
@@ -134,6 +158,33 @@ class Ladder:
             )
             for entry in below.kept
             for seed in seeds
+        ]
+        return climbing if stage == "rung" else [*climbing, *self._checks()]
+
+    def _checks(self) -> list[Due]:
+        """Return the trainings at the second size of a proxy, as the trials were."""
+        check = self._spec.proxy.check if self._spec.proxy else None
+        if check is None:
+            return []
+        return [
+            Due(
+                stage="check",
+                rung=0,
+                design=entry.spec_hash,
+                seed=self._spec.train.seed,
+                fidelity=first_fidelity(self._spec),
+            )
+            for entry in spread(self._first, check.designs)
+        ]
+
+    def checked(self, known: Known) -> list[tuple[float, float]]:
+        """Return what each checked design was worth at the first and at the second size."""
+        values = {entry.spec_hash: entry.values for entry in self._first.entries}
+        return [
+            (first[0], outcome.value)
+            for due, outcome in known.items()
+            if due.stage == "check" and outcome is not None
+            if (first := values[due.design]) is not None
         ]
 
     def _climbed(self, due: Due, outcome: Outcome | None) -> RungEntry:
@@ -176,8 +227,10 @@ def _entry(design: DesignResult, values: tuple[float, ...] | None) -> RungEntry:
 
 
 def num_later(spec: SearchSpec) -> int:
-    """Return how many trainings there are at most after the trials, fresh seeds included."""
+    """Return how many trainings there are at most after the trials."""
     kept = [spec.finalists if rung.keep is None else rung.keep for rung in spec.rungs]
     kept = kept or [spec.finalists]
     sizes = [min(keep, spec.trials) + 1 if keep else 0 for keep in kept]
-    return sum(sizes[:-1]) + len(fresh_seeds(spec)) * sizes[-1]
+    check = spec.proxy.check if spec.proxy else None
+    checks = min(check.designs, spec.trials) if check else 0
+    return sum(sizes[:-1]) + len(fresh_seeds(spec)) * sizes[-1] + checks

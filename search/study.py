@@ -2,59 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
-import optuna
-from optuna.trial import TrialState
-
-from archspec.errors import DivergedError, ObjectiveError, RunError
+from archspec.errors import DivergedError, RunError
 from archspec.search.achievable import check_achievable
+from archspec.search.control import last_stop
+from archspec.search.crew import Crew
 from archspec.search.events import Listener
 from archspec.search.feasible import FeasibleSpace
-from archspec.search.finalists import with_reruns
 from archspec.search.gather import gather_results
 from archspec.search.hand import hand_designs
-from archspec.search.judging import assemble, assemble_check
-from archspec.search.objective import Objective, Outcome, judge
+from archspec.search.leases import LEASE_SECONDS
+from archspec.search.objective import Objective
 from archspec.search.objectives.predicted import check_range
 from archspec.search.objectives.registry import make_objective
 from archspec.search.output import read_results, write_results
-from archspec.search.params import suggest
-from archspec.search.progress import Progress, describe_space
-from archspec.search.proxy import proxy_result, spread
-from archspec.search.results import (
-    BudgetResult,
-    DesignResult,
-    SearchResults,
-    SpaceResult,
-)
+from archspec.search.progress import describe_space
+from archspec.search.proxy import proxy_result
+from archspec.search.results import BudgetResult, DesignResult, SearchResults, SpaceResult
 from archspec.search.run_directory import (
     BEST_PROXY,
-    DESIGNS,
     check_same_run,
     create_run,
     load_run,
-    open_storage,
-    open_study,
-    open_url,
     set_trials,
 )
-from archspec.search.rungs import Due, Ladder, first_fidelity
-from archspec.search.samplers.base import SpaceExhaustedError
-from archspec.search.samplers.registry import make_sampler
-from archspec.search.space import Design
-from archspec.search.stage_results import ProxyResult, RungResult
+from archspec.search.session import Session, Terms
+from archspec.search.storage import open_url, quiet_optuna
 from archspec.search.sweep import Notes, StudyNotes, noted_rates
-from archspec.search.trials import Trials
+from archspec.search.workspace import (
+    Workspace,
+    check_study_is_ours,
+    open_workspace,
+)
 from archspec.spec.dump import to_yaml
 from archspec.spec.model import ModelSpec
 from archspec.spec.search.expand import shrink_of
 from archspec.spec.search.spec import SearchSpec
 from archspec.train.files import lock_directory, replace_text
 
-_USER = "objective"  # the note of the user's objective
+_USER = "objective"  # the study's note of the user's objective
 
 
 def start_search(
@@ -64,34 +52,51 @@ def start_search(
     objective: Objective | None = None,
     user: str | None = None,
     storage: str | None = None,
+    study: str | None = None,
+    workers: int = 1,
+    lease: float = LEASE_SECONDS,
     listener: Listener | None = None,
 ) -> SearchResults:
-    """Search from the start.
+    """Search from the start, or join a search that runs elsewhere.
 
     Args:
         spec: What to search.
         out: Run directory to make.
         objective: Judges one model with one seed; by default what ``spec`` asks for.
         user: The user's objective as the command line names it, if ``spec`` wants one.
-        storage: Optuna storage URL; by default a journal file in ``out``.
+        storage: Optuna storage URL, or path of a journal; by default a journal file in ``out``.
+        study: Name of the study in ``storage``; where it exists, its search is joined.
+        workers: Processes that train here. With more than one, ``objective`` must be picklable, and
+            a script must call this under ``if __name__ == "__main__":``.
+        lease: Seconds without a sign of life after which a worker counts as dead.
         listener: Hears of progress.
 
     Raises:
         BudgetError: No design keeps to the budgets; nothing was trained or written.
         ObjectiveError: There is no such objective, or it cannot judge these designs.
-        RunError: ``out`` exists or the storage cannot be opened.
+        RunError: ``out`` exists, the storage cannot be opened, or ``study`` is of another search.
+        StoppedError: Somebody asked the search to stop.
 
     Example:
-        >>> results = start_search(load_search("search.yaml"), Path("runs/a"))
+        >>> results = start_search(load_search("search.yaml"), Path("runs/a"), workers=4)
         >>> results.best.placement
     """
+    if study is not None and storage is None:
+        raise RunError(f"the study {study} needs a storage that it is in; give --storage URL")
     _check(spec, FeasibleSpace.of(spec))
-    if objective is None:
-        make_objective(spec, user)  # so that a wrong one leaves no directory behind
-    if storage is not None:
-        open_url(storage)  # so that a wrong one leaves no directory behind
-    create_run(out, spec, storage)
-    return resume_search(out, objective=objective, user=user, storage=storage, listener=listener)
+    judge = objective or make_objective(spec, user)
+    if storage is not None:  # so that a wrong one leaves no directory behind
+        check_study_is_ours(open_url(storage), study, spec)
+    create_run(out, spec, storage, study=study)
+    return resume_search(
+        out,
+        objective=judge,
+        user=user,
+        storage=storage,
+        workers=workers,
+        lease=lease,
+        listener=listener,
+    )
 
 
 def resume_search(
@@ -102,64 +107,53 @@ def resume_search(
     objective: Objective | None = None,
     user: str | None = None,
     storage: str | None = None,
+    workers: int = 1,
+    lease: float = LEASE_SECONDS,
     listener: Listener | None = None,
 ) -> SearchResults:
-    """Go on with a search, or return the results of one that is done.
+    """Go on with a search, beside others who may be at it, or return what came of it.
 
     Args:
-        out: The run directory.
+        out: The run directory; processes of several machines may share it.
         given: Refuse to go on unless the run is of this search.
         trials: Change how many trials there are in all.
         objective: As for ``start_search``.
         user: Likewise; documents name no code, so it is given again.
-        storage: Only needed if the storage's URL has a password.
+        storage: Where the study is, unless in ``out``.
+        workers: As for ``start_search``.
+        lease: As for ``start_search``.
         listener: Hears of progress.
 
     Raises:
-        RunError: ``out`` is no search's directory, is of another search, or is in use.
+        RunError: ``out`` is no search's directory, is of another search, or is in use by something
+            else than a search.
+        StoppedError: Somebody asked the search to stop.
     """
-    spec, info = load_run(out)
+    spec, _ = load_run(out)
     if given is not None:
         check_same_run(out, given, spec)
-    with lock_directory(out, activity="searching"), _quiet_optuna():
+    heard = listener or Listener()
+    with lock_directory(out, activity="at work", shared=True), quiet_optuna():
         if trials is not None and trials != spec.trials:
             set_trials(out, spec, trials)
-            spec, info = load_run(out)
-        allowed = FeasibleSpace.of(spec)
-        _check(spec, allowed)
-        sampler = make_sampler(spec.sampler, allowed, seed=spec.seed)
-        study = open_study(open_storage(out, info, storage), info, spec, sampler)
-        notes = StudyNotes(study)
-        _check_same_user(out, notes, user)
-        session = _Session(
-            out,
-            spec,
-            Trials(study, allowed, spec.goals),
-            objective or make_objective(spec, user),
-            notes,
-            listener or Listener(),
-        )
-        return session.run()
-
-
-def _check(spec: SearchSpec, allowed: FeasibleSpace) -> None:
-    """Refuse a search that cannot be carried out. Raises BudgetError or ObjectiveError."""
-    check_achievable(allowed)
-    law = spec.document.objective.law
-    if law is not None:
-        check_range(law, allowed)
-
-
-def _check_same_user(out: Path, notes: Notes, user: str | None) -> None:
-    """Refuse to judge some designs of a run by one function and some by another."""
-    before = notes.get(_USER)
-    if before is not None and user is not None and before != user:
-        raise RunError(
-            f"{out}: its designs were judged by --objective {before}, so {user} cannot go on with "
-            "it; give that one, or start a search of its own by --out"
-        )
-    if user is not None:
-        notes.set(_USER, user)
+        workspace = open_workspace(out, storage=storage, notify=heard.on_notice)
+        _check(workspace.spec, workspace.allowed)
+        stops = last_stop(workspace.storage, workspace.study_id).number
+        judge = objective or make_objective(workspace.spec, user)
+        _check_same_user(out, StudyNotes(workspace.study), user)
+        terms = Terms(lease=lease, stops=stops)
+        with Session(workspace, judge, heard, terms) as session:
+            space, budgets = _begin(session, workspace, heard)
+            if workers > 1:
+                Crew(session, out, judge, storage=storage, workers=workers, terms=terms).run(heard)
+            else:
+                session.run()
+            results = _results(session, workspace, space, budgets)
+        write_out = _writer(session, workspace)
+        results = _with_proxy(session, workspace, results, write_out(results.best))
+        write_results(out, results, write_out)
+        heard.on_end(results)
+        return results
 
 
 def finished_results(
@@ -180,170 +174,80 @@ def finished_results(
     return results if results is not None and results.trials == wanted else None
 
 
-@contextmanager
-def _quiet_optuna() -> Iterator[None]:
-    """Silence Optuna's line per trial; the listener has its own."""
-    before = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    try:
-        yield
-    finally:
-        optuna.logging.set_verbosity(before)
+def _check(spec: SearchSpec, allowed: FeasibleSpace) -> None:
+    """Refuse a search that cannot be carried out. Raises BudgetError or ObjectiveError."""
+    check_achievable(allowed)
+    law = spec.document.objective.law
+    if law is not None:
+        check_range(law, allowed)
 
 
-class _Session:
-    """One process's part of a search."""
-
-    def __init__(
-        self,
-        out: Path,
-        spec: SearchSpec,
-        trials: Trials,
-        objective: Objective,
-        notes: Notes,
-        listener: Listener,
-    ) -> None:
-        self._out = out
-        self._spec = spec
-        self._trials = trials
-        self._allowed = trials.allowed
-        self._notes = notes
-        self._objective = assemble(spec, objective, out / DESIGNS, notes)
-        self._check = assemble_check(spec, objective, out / DESIGNS, notes)
-        self._fidelity = first_fidelity(spec)
-        self._listener = listener
-        self._progress = Progress(spec, trials, listener)
-        self._exhausted = False
-
-    def run(self) -> SearchResults:
-        """Run what is left. A KeyboardInterrupt passes through, its trial queued again."""
-        hand = hand_designs(self._allowed)
-        self._trials.recover()
-        self._trials.enqueue(hand)
-        space, budgets = describe_space(self._allowed)
-        self._listener.on_plan(self._progress.plan(self._out, hand, space, budgets))
-        try:
-            while self._trials.num_done < self._spec.trials and not self._exhausted:
-                self._run_trial()
-        except KeyboardInterrupt:
-            self._trials.recover()
-            raise
-        designs, rungs = self._climb(self._trials.completed())
-        results = self._results(designs, rungs, space, budgets)
-        best = self._model_of(results.best)
-        if self._spec.proxy is not None:
-            proxy = shrink_of(self._spec, self._spec.proxy)(best)
-            replace_text(self._out / BEST_PROXY, to_yaml(proxy))
-            results = results.model_copy(update={"proxy": self._proxy(best, proxy, rungs[0])})
-        write_results(self._out, results, self._model_of)
-        self._listener.on_end(results)
-        return results
-
-    def _run_trial(self) -> None:
-        study, space = self._trials.study, self._allowed.space
-        trial = study.ask()
-        try:
-            design = suggest(space, trial)
-        except SpaceExhaustedError:
-            study.tell(trial, state=TrialState.FAIL)
-            self._exhausted = True
-            return
-        if design not in self._allowed:  # somebody else enqueued it
-            study.tell(trial, state=TrialState.FAIL)
-            return
-        source = self._trials.annotate(trial, design)
-        number, planned = self._trials.num_done + 1, self._spec.trials
-        started = self._progress.start("trial", number, planned, design, source)
-        try:
-            outcome = judge(
-                self._objective, space.model(design), self._spec.train.seed, self._fidelity
-            )
-            self._trials.tell(trial, outcome)
-        except DivergedError as error:
-            self._trials.tell_diverged(trial, str(error))
-            self._progress.finish(started, design, None)
-            return
-        except ObjectiveError as error:
-            self._trials.tell_failed(trial, str(error))
-            raise
-        self._progress.finish(started, design, outcome)
-
-    def _climb(
-        self, completed: list[tuple[Design, DesignResult]]
-    ) -> tuple[tuple[DesignResult, ...], tuple[RungResult, ...]]:
-        """Train survivors longer and finalists again; outcomes so far are remembered."""
-        designs = {result.spec_hash: (design, result) for design, result in completed}
-        ladder = Ladder(self._spec, [result for _, result in completed])
-        known: dict[Due, Outcome | None] = {}
-        while batch := ladder.due(known):
-            for number, due in enumerate(batch, 1):
-                design, result = designs[due.design]
-                stage = f"rung {due.rung}" if due.stage == "rung" else due.stage
-                started = self._progress.start(stage, number, len(batch), design, result.source)
-                known[due] = self._try(self._objective, design, due)
-                self._progress.finish(started, design, known[due])
-        reruns = ladder.reruns(known)
-        results = [
-            with_reruns(result, reruns[key]) if key in reruns else result
-            for key, (_, result) in designs.items()
-        ]
-        rungs = ladder.rungs(known)
-        return ladder.order(results, rungs), rungs
-
-    def _try(self, objective: Objective, design: Design, due: Due) -> Outcome | None:
-        try:
-            return judge(objective, self._allowed.space.model(design), due.seed, due.fidelity)
-        except DivergedError:
-            return None
-
-    def _proxy(self, best: ModelSpec, proxy: ModelSpec, first: RungResult) -> ProxyResult:
-        """Train some designs at the second size too, if one is asked for, and compare ranks."""
-        asked = self._spec.proxy.check if self._spec.proxy else None
-        if asked is None or self._check is None:
-            return proxy_result(best, proxy)
-        designs = {result.spec_hash: (d, result) for d, result in self._trials.completed()}
-        chosen, pairs = spread(first, asked.designs), []
-        for number, entry in enumerate(chosen, 1):
-            design, result = designs[entry.spec_hash]
-            started = self._progress.start("check", number, len(chosen), design, result.source)
-            due = Due(
-                stage="check",
-                rung=0,
-                design=entry.spec_hash,
-                seed=self._spec.train.seed,
-                fidelity=self._fidelity,
-            )
-            outcome = self._try(self._check, design, due)
-            self._progress.finish(started, design, outcome)
-            if outcome is not None and entry.values is not None:
-                pairs.append((entry.values[0], outcome.value))
-        return proxy_result(best, proxy, check_d_model=asked.d_model, pairs=pairs)
-
-    def _results(
-        self,
-        designs: tuple[DesignResult, ...],
-        rungs: tuple[RungResult, ...],
-        space: SpaceResult,
-        budgets: tuple[BudgetResult, ...],
-    ) -> SearchResults:
-        spec = self._spec
-        if not designs:
-            raise DivergedError(
-                f"{self._out}: the training of every one of {self._trials.num_done} designs "
-                "diverged; lower optimizer.lr of the train document and start again"
-            )
-        return gather_results(
-            spec,
-            self._trials,
-            (designs, rungs),
-            (space, budgets),
-            noted_rates(self._notes),
-            seconds=self._progress.seconds,
-            exhausted=self._exhausted,
+def _check_same_user(out: Path, notes: Notes, user: str | None) -> None:
+    """Refuse to judge some designs of a search by one function and some by another."""
+    before = notes.get(_USER)
+    if before is not None and user is not None and before != user:
+        raise RunError(
+            f"{out}: its designs were judged by --objective {before}, so {user} cannot go on with "
+            "it; give that one, or start a search of its own by --out"
         )
+    if user is not None:
+        notes.set(_USER, user)
 
-    def _model_of(self, result: DesignResult) -> ModelSpec:
-        for design, other in self._trials.completed():
-            if other.trial == result.trial:
-                return self._allowed.space.model(design)
-        raise AssertionError(f"trial {result.trial} is ranked but was not completed")
+
+def _with_proxy(
+    session: Session, workspace: Workspace, results: SearchResults, best: ModelSpec
+) -> SearchResults:
+    """Write the winner's proxy, and say what was trained in place of designs, if anything was."""
+    asked = workspace.spec.proxy
+    if asked is None:
+        return results
+    proxy = shrink_of(workspace.spec, asked)(best)
+    replace_text(workspace.out / BEST_PROXY, to_yaml(proxy))
+    found = proxy_result(
+        best,
+        proxy,
+        check_d_model=asked.check.d_model if asked.check else None,
+        pairs=session.reruns.checked(),
+    )
+    return results.model_copy(update={"proxy": found})
+
+
+def _begin(
+    session: Session, workspace: Workspace, listener: Listener
+) -> tuple[SpaceResult, tuple[BudgetResult, ...]]:
+    """Queue the hand designs, and say what is about to happen."""
+    hand = hand_designs(workspace.allowed)
+    session.trials.enqueue(hand)
+    space, budgets = describe_space(workspace.allowed)
+    listener.on_plan(session.progress.plan(workspace.out, hand, space, budgets))
+    return space, budgets
+
+
+def _results(
+    session: Session,
+    workspace: Workspace,
+    space: SpaceResult,
+    budgets: tuple[BudgetResult, ...],
+) -> SearchResults:
+    spec, trials = workspace.spec, session.trials
+    designs = session.reruns.results()
+    if not designs:
+        raise DivergedError(
+            f"{workspace.out}: the training of every one of {trials.num_done} designs diverged; "
+            "lower optimizer.lr of the train document and start again"
+        )
+    return gather_results(
+        spec,
+        trials,
+        (designs, session.reruns.rungs()),
+        (space, budgets),
+        noted_rates(StudyNotes(workspace.study)),
+        seconds=sum(design.seconds for design in designs) + session.reruns.seconds,
+        exhausted=trials.num_done < spec.trials,
+    )
+
+
+def _writer(session: Session, workspace: Workspace) -> Callable[[DesignResult], ModelSpec]:
+    """Return what writes the design of a result out."""
+    designs = {result.trial: design for design, result in session.trials.completed()}
+    return lambda result: workspace.allowed.space.model(designs[result.trial])

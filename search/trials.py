@@ -3,105 +3,84 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from archspec.search.drawing import Drawing
 from archspec.search.feasible import FeasibleSpace
-from archspec.search.goals import goal_values
 from archspec.search.hand import HandDesign
-from archspec.search.objective import Outcome
+from archspec.search.holder import AGAIN, DEATHS
 from archspec.search.params import design_of, to_params
 from archspec.search.results import SEARCHED, DesignResult
 from archspec.search.space import Design
-from archspec.spec.search.objective import Goal
 
 SOURCE, HASH, METRICS, PRICES, SECONDS = "source", "spec_hash", "metrics", "prices", "seconds"
-DIVERGED, FAILED, VALUES = "diverged", "failed", "values"
-_ALONE = (Goal(name="value", direction="minimize"),)  # where only the value counts
+VALUES = "values"
 
 
 class Trials:
     """The trials of a search's study.
 
-    A trial is COMPLETE once its design was trained, PRUNED if training diverged, FAIL if the
-    process died meanwhile; a failed trial's design waits in another trial.
+    A trial is COMPLETE once its design was trained, PRUNED if training diverged, FAIL if it was cut
+    short or withdrawn; the design of one that was cut short waits in another trial.
     """
 
-    def __init__(
-        self, study: optuna.Study, allowed: FeasibleSpace, goals: Sequence[Goal] = ()
-    ) -> None:
+    def __init__(self, study: optuna.Study, allowed: FeasibleSpace) -> None:
         self.study = study
-        self._goals = goals
         self.allowed = allowed
+        self.drawing = Drawing(allowed.space)
         self._space = allowed.space
-        self._drawing = Drawing(allowed.space)
 
     def enqueue(self, designs: Sequence[HandDesign]) -> None:
         """Let hand designs be tried first; those the study knows are skipped."""
-        known = {design_of(self._space, trial) for trial in self._all()}
+        known = {design_of(self._space, trial) for trial in self.all()}
         for hand in designs:
             if hand.design not in known:
                 params = to_params(self._space, hand.design)
                 self.study.enqueue_trial(params, user_attrs={SOURCE: hand.name})
 
-    def recover(self) -> None:
-        """Fail the trials a dead process left running, after their designs are queued again.
-
-        The design is queued before the trial is failed: a second death in between queues nothing
-        twice, as a waiting design is not queued again.
-        """
-        waiting = {design_of(self._space, t) for t in self._all(TrialState.WAITING)}
-        for trial in self._all(TrialState.RUNNING):
-            design = design_of(self._space, trial)
-            if design is not None and design not in waiting:
-                source = {SOURCE: trial.user_attrs[SOURCE]} if SOURCE in trial.user_attrs else {}
-                self.study.enqueue_trial(to_params(self._space, design), user_attrs=source)
-            self.study.tell(trial.number, state=TrialState.FAIL)
+    def queue_again(self, trial: FrozenTrial, deaths: int) -> None:
+        """Queue the design of a trial that was cut short, unless another trial has it."""
+        design = design_of(self._space, trial)
+        if design is None or any(
+            other.number != trial.number
+            and other.state != TrialState.FAIL
+            and design_of(self._space, other) == design
+            for other in self.all()
+        ):
+            return
+        attributes: dict[str, Any] = {AGAIN: trial.number}
+        if SOURCE in trial.user_attrs:
+            attributes[SOURCE] = trial.user_attrs[SOURCE]
+        if deaths:
+            attributes[DEATHS] = deaths
+        self.study.enqueue_trial(to_params(self._space, design), user_attrs=attributes)
 
     def annotate(self, trial: optuna.Trial, design: Design) -> str:
         """Note on a trial what is known before its training; return where its design is from."""
-        trial.set_user_attr(HASH, self._space.hash(design))
         trial.set_user_attr(PRICES, self.allowed.prices(design))
         if SOURCE not in trial.user_attrs:
             trial.set_user_attr(SOURCE, SEARCHED)
+        trial.set_user_attr(HASH, self._space.hash(design))  # last: from here on it is a proposal
         return str(trial.user_attrs[SOURCE])
-
-    def tell(self, trial: optuna.Trial, outcome: Outcome) -> None:
-        """Complete a trial with its value in every goal. Raises ObjectiveError if one has none."""
-        values = goal_values(self._goals or _ALONE, outcome, trial.user_attrs[PRICES])
-        trial.set_user_attr(METRICS, dict(outcome.metrics))
-        trial.set_user_attr(SECONDS, outcome.seconds)
-        if outcome.values:
-            trial.set_user_attr(VALUES, outcome.values)
-        self.study.tell(trial, values)
-
-    def tell_diverged(self, trial: optuna.Trial, message: str) -> None:
-        """End a trial whose training diverged; its design is not tried again."""
-        trial.set_user_attr(DIVERGED, message)
-        self.study.tell(trial, state=TrialState.PRUNED)
-
-    def tell_failed(self, trial: optuna.Trial, message: str) -> None:
-        """Fail a trial whose objective is at fault; its design is not queued again."""
-        trial.set_user_attr(FAILED, message)
-        self.study.tell(trial, state=TrialState.FAIL)
 
     @property
     def num_done(self) -> int:
         """Designs that were trained or diverged."""
-        return len(self._all(TrialState.COMPLETE, TrialState.PRUNED))
+        return len(self.all(TrialState.COMPLETE, TrialState.PRUNED))
 
     @property
     def diverged(self) -> tuple[str, ...]:
         """The placements whose training diverged."""
-        designs = (design_of(self._space, trial) for trial in self._all(TrialState.PRUNED))
-        return tuple(self._drawing.placement(design) for design in designs if design is not None)
+        designs = (design_of(self._space, trial) for trial in self.all(TrialState.PRUNED))
+        return tuple(self.drawing.placement(design) for design in designs if design is not None)
 
     def completed(self) -> list[tuple[Design, DesignResult]]:
         """Return the trained designs, in the order of their trials."""
         found = []
-        for trial in self._all(TrialState.COMPLETE):
+        for trial in self.all(TrialState.COMPLETE):
             design = design_of(self._space, trial)
             if design is not None:
                 found.append((design, self._result(trial, design)))
@@ -112,8 +91,8 @@ class Trials:
         attributes = trial.user_attrs
         return DesignResult(
             trial=trial.number,
-            placement=self._drawing.placement(design),
-            pools=self._drawing.pools(design),
+            placement=self.drawing.placement(design),
+            pools=self.drawing.pools(design),
             source=attributes[SOURCE],
             spec_hash=attributes[HASH],
             value=trial.values[0],
@@ -125,5 +104,6 @@ class Trials:
             seed_values=attributes.get(VALUES, ()),
         )
 
-    def _all(self, *states: TrialState) -> list[FrozenTrial]:
+    def all(self, *states: TrialState) -> list[FrozenTrial]:
+        """Return the trials in some states, by default all, as they are now."""
         return self.study.get_trials(deepcopy=False, states=states or None)

@@ -26,6 +26,7 @@ def add_parser(commands: Subparsers) -> None:
         example=(
             "archspec search specs/search/placement_tiny.yaml --out runs/tiny\n"
             "  archspec search --resume runs/tiny\n"
+            "  archspec search search.yaml --out runs/own --objective scoring:score\n"
             "  archspec search specs/search/placement_tiny.yaml --dry-run"
         ),
     )
@@ -42,6 +43,13 @@ def add_parser(commands: Subparsers) -> None:
         metavar="URL",
         help="where Optuna keeps the study, such as sqlite:///study.db (default: a journal file "
         "in DIR)",
+    )
+    parser.add_argument(
+        "--objective",
+        metavar="MODULE:FUNCTION",
+        help="judge designs by a function of yours, or by an installed one by its name, called as "
+        "function(spec, seed, fidelity); it returns the value of objective.metric, or a map with "
+        "it; given again with --resume, since no document names code",
     )
     parser.add_argument(
         "--trials",
@@ -109,26 +117,43 @@ def _with_trials(spec: SearchSpec, trials: int) -> SearchSpec:
 
 
 def _start(arguments: argparse.Namespace, view: SearchView) -> SearchResults:
+    from archspec.search.objectives.registry import with_user_objective
     from archspec.search.study import start_search
     from archspec.spec.load import load_search
 
     spec = load_search(arguments.spec)
     if arguments.trials is not None:
         spec = _with_trials(spec, arguments.trials)
-    return start_search(spec, Path(arguments.out), storage=arguments.storage, listener=view)
+    if arguments.objective is not None:
+        spec = with_user_objective(spec)
+    return start_search(
+        spec,
+        Path(arguments.out),
+        user=arguments.objective,
+        storage=arguments.storage,
+        listener=view,
+    )
 
 
 def _resume(arguments: argparse.Namespace, out: Path, view: SearchView) -> SearchResults:
+    from archspec.search.objectives.registry import with_user_objective
     from archspec.search.study import finished_results, resume_search
     from archspec.spec.load import load_search
 
     given = load_search(arguments.spec) if arguments.spec else None
+    if given is not None and arguments.objective is not None:
+        given = with_user_objective(given)
     done = finished_results(out, given=given, trials=arguments.trials)
     if done is not None:
         view.note(f"The search in {out} is done; raise its trials with --trials to go on.")
         return done
     return resume_search(
-        out, given=given, trials=arguments.trials, storage=arguments.storage, listener=view
+        out,
+        given=given,
+        trials=arguments.trials,
+        user=arguments.objective,
+        storage=arguments.storage,
+        listener=view,
     )
 
 

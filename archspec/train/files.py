@@ -86,12 +86,9 @@ def sweep(folder: Path) -> None:
 
 
 def replace_text(path: Path, text: str) -> None:
-    """Replace a file's content at once."""
-    draft = path.with_name(f"{UNFINISHED}{path.name}")
-    draft.write_text(text)
-    sync(draft)
-    draft.replace(path)
-    sync(path.parent)
+    """Replace a file's content at once; several processes may. Raises RunError."""
+    with new_file(path) as file:
+        file.write(text.encode())
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -118,12 +115,13 @@ def sync(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def lock_directory(path: Path, *, activity: str) -> Iterator[None]:
+def lock_directory(path: Path, *, activity: str, shared: bool = False) -> Iterator[None]:
     """Keep a second process out of a directory; the lock goes with the process.
 
     Args:
         path: The directory.
         activity: What the process that holds it is doing, for the message.
+        shared: Let in others that share it as well.
 
     Raises:
         RunError: Another process holds it.
@@ -131,7 +129,8 @@ def lock_directory(path: Path, *, activity: str) -> Iterator[None]:
     descriptor = os.open(path, os.O_RDONLY)
     try:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
+            fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
         except BlockingIOError:
             raise RunError(
                 f"{path}: another process is {activity} in it; wait for it or stop it"

@@ -31,6 +31,11 @@ def make_objective(spec: SearchSpec, label: str | None = None) -> Objective:
         RunError: A law was not fitted on what is asked of it.
     """
     kind = spec.document.objective.kind
+    if kind != USER and label is not None:
+        raise ObjectiveError(
+            f"--objective {label}: the search is judged by kind: {kind}; start one of its own by "
+            "--out"
+        )
     if kind != USER:
         return OBJECTIVES[kind](spec)
     if label is None:

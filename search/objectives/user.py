@@ -51,6 +51,10 @@ class UserObjective:
         """Return the function of a label for a search. Raises ObjectiveError."""
         return cls(find_function(label), label, spec.metric, tokens=spec.train.tokens)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Be sent to worker processes by label: they find the function as this one did."""
+        return _again, (self._label, self._metric, self._tokens)
+
     def __call__(self, spec: ModelSpec, seed: int, *, fidelity: Fidelity | None = None) -> Outcome:
         """Call the function.
 
@@ -91,6 +95,10 @@ class UserObjective:
                 )
             found[str(name)] = number
         return found
+
+
+def _again(label: str, metric: str, tokens: int) -> UserObjective:
+    return UserObjective(find_function(label), label, metric, tokens=tokens)
 
 
 def find_function(label: str) -> Function:

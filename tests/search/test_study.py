@@ -180,7 +180,9 @@ def test_any_optuna_storage_will_do(search_file: Path, tmp_path: Path) -> None:
     spec, out = load_search(search_file), tmp_path / "run"
     results = start_search(spec, out, objective=Counted(), storage=url)
     judge = Counted()
-    assert resume_search(out, objective=judge) == results
+    with pytest.raises(RunError, match="opened only where you name it; give --storage URL"):
+        resume_search(out, objective=judge)
+    assert resume_search(out, objective=judge, storage=url) == results
     assert judge.asked == []
     assert not (out / "study.journal").exists()
     study = optuna.load_study(
@@ -209,12 +211,14 @@ def test_a_password_is_not_written_down(search_file: Path, tmp_path: Path) -> No
         resume_search(out, objective=Counted())
 
 
-def test_two_processes_cannot_use_one_directory(search_file: Path, tmp_path: Path) -> None:
+def test_only_searches_share_a_directory(search_file: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
-    start_search(load_search(search_file), out, objective=Counted())
+    results = start_search(load_search(search_file), out, objective=Counted())
+    with lock_directory(out, activity="searching", shared=True):
+        assert resume_search(out, objective=Counted()) == results
     with (
-        lock_directory(out, activity="searching"),
-        pytest.raises(RunError, match="another process is searching in it"),
+        lock_directory(out, activity="training"),
+        pytest.raises(RunError, match="another process is at work in it"),
     ):
         resume_search(out, objective=Counted())
 

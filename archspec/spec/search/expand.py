@@ -123,7 +123,7 @@ def _parts(
         small = {shrink.pool(pools[name].model_copy(update={"num_keys": n})) for n in sizes}
         if len(small) < len(sizes):
             keys = ", ".join(str(shrink.size("num_keys", n)) for n in sizes)
-            yield f"pool {name!r} of num_keys {', '.join(map(str, sizes))} becomes {keys}"
+            yield f"sizes {', '.join(map(str, sizes))} of pool {name!r} become {keys}"
         pools[name] = pools[name].model_copy(update={"num_keys": min(sizes)})
     known: dict[LayerSpec, LayerSpec] = {}
     for position in dict.fromkeys(variant.choices):

@@ -54,16 +54,15 @@ def check_rungs(
         if lower.keep is None:
             yield (index, "keep"), "every rung but the last needs `keep`; say how many go on"
     kept = [(index, rung.keep) for index, rung in enumerate(rungs) if rung.keep is not None]
-    before = trials
+    before, source = trials, "trials"
     for index, keep in kept:
         if before is not None and keep > before:
-            source = "trials" if index == 0 else f"rungs[{index - 1}].keep"
             yield (
                 (index, "keep"),
                 f"no more can go on than there are, but keep={keep} and {source}={before}; "
                 "lower it",
             )
-        before = keep
+        before, source = keep, f"rungs[{index}].keep"
     for index, rung in enumerate(rungs):
         if train is not None and rung.tokens < train.batch_tokens:
             yield (

@@ -83,8 +83,9 @@ def check_law(law: str, variants: Sequence[Variant]) -> Iterator[str]:
     strange = sorted(used - LAW_KINDS[law])
     if strange:
         others = [name for name, kinds in LAW_KINDS.items() if used <= kinds]
-        way = f"use law: {others[0]}" if others else "no published law is; use kind: train"
+        way = f"use law: {others[0]}" if others else "no published law was; use kind: train"
+        fitted = " and ".join(sorted(LAW_KINDS[law] - {"none"}))
         yield (
-            f"the law {law} was fitted on models of {' and '.join(sorted(LAW_KINDS[law]))} blocks "
-            f"and not of {', '.join(strange)}; {way}"
+            f"the law {law} was fitted on models of {fitted} blocks and not of "
+            f"{', '.join(strange)}; {way}"
         )

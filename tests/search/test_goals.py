@@ -1,0 +1,77 @@
+from pathlib import Path
+
+import optuna
+import pytest
+
+from archspec.errors import ObjectiveError
+from archspec.search import workspace as workspace_module
+from archspec.search.goals import goal_values
+from archspec.search.objective import Outcome
+from archspec.search.pareto import pareto_front
+from archspec.search.study import start_search
+from archspec.search.workspace import read_workspace
+from archspec.spec.dump import spec_hash
+from archspec.spec.load import load_search
+from archspec.spec.search.objective import Goal
+
+pytestmark = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
+
+
+def judge(spec, seed, *, fidelity=None) -> Outcome:
+    value = int(spec_hash(spec)[:4], 16) / 65536
+    metrics = {"facts.nll": value, "facts.accuracy": 1 - value}
+    return Outcome(value=value, metrics=metrics, seconds=1.0)
+
+
+@pytest.fixture
+def goals_file(search_file: Path) -> Path:
+    also = "also: {flops_per_token: minimize, facts.accuracy: maximize}"
+    text = search_file.read_text().replace("metric: facts.nll", f"metric: facts.nll, {also}")
+    search_file.write_text(text.replace("budgets: {flops_per_token: {max: 1.02x}, ", "budgets: {"))
+    return search_file
+
+
+def test_goals_of_a_document(goals_file: Path) -> None:
+    assert load_search(goals_file).goals == (
+        Goal(name="facts.nll", direction="minimize"),
+        Goal(name="flops_per_token", direction="minimize", source="price"),
+        Goal(name="facts.accuracy", direction="maximize"),
+    )
+
+
+def test_values_are_the_metric_and_then_prices(goals_file: Path) -> None:
+    goals = load_search(goals_file).goals
+    outcome = Outcome(value=2.0, metrics={"facts.accuracy": 0.5}, seconds=1.0)
+    assert goal_values(goals, outcome, {"flops_per_token": 7}) == (2.0, 7.0, 0.5)
+    with pytest.raises(ObjectiveError, match=r"objective.also.facts.accuracy: has no value"):
+        goal_values(goals, Outcome(value=2.0, metrics={}, seconds=1.0), {"flops_per_token": 7})
+
+
+def test_a_search_with_several_goals(
+    goals_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = goals_file.read_text().replace(
+        "finalists: 2\n", "rungs: [{tokens: 320, keep: 4}, {tokens: 640, keep: 2}]\n"
+    )
+    goals_file.write_text(text)
+    monkeypatch.setattr(
+        workspace_module, "make_sampler", lambda *_a, **_k: optuna.samplers.RandomSampler(seed=0)
+    )
+    out = tmp_path / "run"
+    results = start_search(load_search(goals_file), out, objective=judge)
+    workspace = read_workspace(out)
+    spec, study = workspace.spec, workspace.study
+    assert [d.name for d in study.directions] == ["MINIMIZE", "MINIMIZE", "MAXIMIZE"]
+    done = [trial for trial in study.trials if trial.state.name == "COMPLETE"]
+    for trial in done:
+        prices, metrics = trial.user_attrs["prices"], trial.user_attrs["metrics"]
+        assert trial.values == [
+            metrics["facts.nll"], prices["flops_per_token"], metrics["facts.accuracy"]
+        ]  # fmt: skip
+    front = pareto_front(results.designs, "minimize", spec.goals)
+    assert {d.spec_hash for d in front} == {t.user_attrs["spec_hash"] for t in study.best_trials}
+    assert results.goals == spec.goals
+    kept = {entry.spec_hash for entry in results.rungs[0].kept if not entry.is_hand_design}
+    if len(front) >= 4:
+        assert kept <= {design.spec_hash for design in front}
+    assert all(len(entry.values) == 3 for entry in results.rungs[1].entries)

@@ -215,17 +215,19 @@ class AdditiveModel:
             leverage += s.share * own
         return predicted, leverage
 
-    def shuffled_loss(self, rows: Floats, chosen: Sequence[int]) -> float:
-        """Return by how much predictions of left-out designs get worse if one choice is shuffled.
+    def decided(self, rows: Floats, chosen: Sequence[int]) -> float:
+        """Return the share of the variance that one choice decides, by shuffling it.
 
-        Exact over all shuffles: each design is given every design's choice in turn.
+        Left-out designs are predicted with their own choice and with every other design's: exact
+        over all shuffles. Half of what the squared error grows by is the choice's share of the
+        variance, where effects add up and choices are independent of each other.
 
         Args:
             rows: Features that each alternative adds, [C, F].
             chosen: The alternative of each design, -1 for a design that has none of them.
 
         Returns:
-            The growth of the mean squared error, as a share of the values' variance.
+            About 0, or below, for what decides nothing.
         """
         picked = np.asarray(chosen)
         having = np.flatnonzero(picked >= 0)
@@ -236,7 +238,7 @@ class AdditiveModel:
         own = self._own_scores(rows, having)  # [n, C], by the fit without each design
         change = own - own[np.arange(len(having)), picked[having]][:, None]
         worse = ((rest[:, None] - change) ** 2 @ frequency - rest**2).sum() / len(self._values)
-        return float(worse / max((self._values**2).mean(), 1e-12))
+        return float(0.5 * worse / max((self._values**2).mean(), 1e-12))
 
     def _own_scores(self, rows: Floats, having: np.ndarray) -> Floats:
         """Return what alternatives add by the fits that leave out one design each, [n, C]."""

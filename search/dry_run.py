@@ -12,9 +12,9 @@ from archspec.cost.pricing import Ints, price
 from archspec.search.achievable import check_achievable
 from archspec.search.drawing import Drawing
 from archspec.search.feasible import SAMPLED, FeasibleSpace, price_setting
-from archspec.search.finalists import num_reruns
 from archspec.search.hand import hand_designs
 from archspec.search.program import Program
+from archspec.search.rungs import num_later
 from archspec.search.share import Share, feasible_share
 from archspec.search.space import Space
 from archspec.search.trial_time import TrialTime
@@ -147,7 +147,7 @@ def dry_run(spec: SearchSpec, time: TrialTime | None = None) -> DryRun:
         hand_designs=tuple(hand.name for hand in hand_designs(allowed)),
         sampler=spec.sampler,
         trials=spec.trials,
-        trainings=spec.trials + num_reruns(spec),
+        trainings=spec.trials + num_later(spec),
         time=time,
     )
 

@@ -51,8 +51,8 @@ class Factor(_Value):
         kind: What it is.
         name: ``3``, or ``3, 5`` for tied layers; a pool's name; a setting's key.
         layers: The layers of a position, otherwise none.
-        weight: How much worse left-out designs are predicted once it is shuffled among them, as
-            a share of the variance; about 0 or below for what does not matter.
+        weight: The share of the variance that it decides, from how much worse left-out designs
+            are predicted once it is shuffled; about 0 or below for what does not matter.
         effects: Of its choices, in the order of the search document.
     """
 
@@ -198,7 +198,7 @@ def _factor(choice: _Choice, model: AdditiveModel) -> Factor:
         kind=choice.kind,
         name=choice.name,
         layers=choice.layers,
-        weight=model.shuffled_loss(choice.rows, choice.chosen),
+        weight=model.decided(choice.rows, choice.chosen),
         effects=tuple(map(_effect, choice.labels, estimates, counts)),
     )
 

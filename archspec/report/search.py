@@ -29,6 +29,7 @@ from archspec.units import format_count
 
 MOST_ROWS = 30
 _READABLE = 100  # columns of running text
+_SHORT_PLACEMENT = 24  # characters; longer ones may be broken
 _SHORT = {
     "flops_per_token": "FLOPs",
     "num_params": "params",
@@ -99,17 +100,18 @@ def design_table(results: SearchResults) -> Table:
     named = {budget.quantity for budget in limits}
     others = [goal for goal in results.goals[1:] if goal.name not in named]
     rungs = [format_count(rung.tokens) for rung in results.rungs]
+    shows_accuracy = _accuracy(results.best) is not None and len(results.goals) < 2
     table = plain_table(
         "#",
         "design",
         "from",
         *(rungs if len(rungs) > 1 else ["first"]),
         "again",
-        *(["accuracy"] if _accuracy(results.best) is not None else []),
+        *(["accuracy"] if shows_accuracy else []),
         *(_SHORT.get(goal.name, goal.name) for goal in others),
         *(_SHORT.get(budget.quantity, budget.quantity) for budget in limits),
     )
-    table.columns[1].no_wrap = len(results.best.placement) < 40
+    table.columns[1].no_wrap = len(results.best.placement) < _SHORT_PLACEMENT
     for column in (table.columns[0], *table.columns[3:]):
         column.justify, column.no_wrap = "right", True
     for number, design in enumerate(results.designs[:MOST_ROWS], 1):
@@ -120,7 +122,7 @@ def design_table(results: SearchResults) -> Table:
             design.source,
             *_rung_values(results, design),
             _reruns(design),
-            *([f"{accuracy:.1%}"] if accuracy is not None else []),
+            *(["" if accuracy is None else f"{accuracy:.1%}"] if shows_accuracy else []),
             *(_goal(results, design, goal) for goal in others),
             *(f"{design.prices[budget.quantity] / max(1, budget.limit):.0%}" for budget in limits),
         )

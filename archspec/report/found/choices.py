@@ -98,7 +98,7 @@ def _weights(axes: Axes, found: Importance) -> None:
     axes.locator_params(axis="x", nbins=3)
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
     axes.set_title("how much the layer decides", fontsize=SMALL, color=INK, loc="left")
-    axes.set_xlabel("growth of the prediction's error\nonce shuffled", fontsize=SMALL, color=QUIET)
+    axes.set_xlabel("share of the variance", fontsize=SMALL, color=QUIET)
 
 
 def _intervals(axes: Axes, results: SearchResults, rows: Sequence[tuple[str, Effect]]) -> None:

@@ -116,18 +116,20 @@ def chance_sentences(results: SearchResults, findings: Findings) -> Iterator[str
                 "trained, or designs within budget are too rare to be drawn."
             )
         return
+    if chance.basis == "trials":
+        yield (
+            f"This search drew its designs at random itself; the {chance.num_designs} it drew, in "
+            "all orders, are what its best so far stands beside."
+        )
+        return
     count = len(chance.middle)
     reached = findings.best_so_far
     band = f"{amount(chance.low[-1])} to {amount(chance.high[-1])}"
-    basis = (
-        f"over all orders of the {chance.num_designs} random designs that were trained"
-        if chance.basis == "trials"
-        else f"by the additive fit's values for {chance.num_designs:,} random designs within "
-        "budget, its uncertainty and the noise included; nothing of it was trained"
-    )
     yield (
         f"The best of {count} random designs would be at {amount(chance.middle[-1])} (80%: {band}),"
-        f" {basis}. This search came to {amount(reached[min(count, len(reached)) - 1])}"
+        f" by the additive fit's values for {chance.num_designs:,} random designs within budget, its "
+        "uncertainty and the noise included; nothing of it was trained. This "
+        f"search came to {amount(reached[min(count, len(reached)) - 1])}"
         f"{_when(results, findings)}."
     )
 
@@ -162,7 +164,7 @@ def choice_sentences(found: Importance | None) -> Iterator[str]:
     deciding = sorted(found.positions, key=lambda factor: -factor.weight)[:_MOST_LAYERS]
     named = [f"layer {f.name} ({f.weight:.0%})" for f in deciding if f.weight > 0.01]
     if named:
-        yield f"What decides most: {', '.join(named)}; by how much shuffling it misleads."
+        yield f"What decides most, in shares of the variance: {', '.join(named)}."
 
 
 def trust_sentences(results: SearchResults, findings: Findings) -> Iterator[str]:

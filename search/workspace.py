@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,8 +71,10 @@ def open_workspace(
     opened = open_url(_url(out, info, storage), notify=notify, wait=wait)
     sampler = make_sampler(spec.sampler, allowed, seed=spec.seed)
     study = _open_study(opened, info.study, spec, sampler)
-    _check_fingerprint(info.study, study.user_attrs.get(SEARCH), spec)
-    study.set_user_attr(SEARCH, fingerprint(spec))
+    found = study.user_attrs.get(SEARCH)
+    _check_fingerprint(info.study, found, spec)
+    if found is None:
+        study.set_user_attr(SEARCH, fingerprint(spec))
     reruns = _open_study(opened, f"{info.study}-reruns", spec, optuna.samplers.RandomSampler())
     return Workspace(out, spec, allowed, opened, study, reruns)
 
@@ -123,6 +126,8 @@ def _has_study(storage: BaseStorage, name: str) -> bool:
 def _open_study(
     storage: BaseStorage, name: str, spec: SearchSpec, sampler: BaseSampler
 ) -> optuna.Study:
+    with contextlib.suppress(KeyError):  # loading writes nothing
+        return optuna.load_study(study_name=name, storage=storage, sampler=sampler)
     return optuna.create_study(
         study_name=name,
         storage=storage,

@@ -25,6 +25,7 @@ COMMANDS = [
     "schema",
     "search",
     "show",
+    "study",
     "summary",
     "tokenize",
     "train",

@@ -127,10 +127,9 @@ def chance_sentences(results: SearchResults, findings: Findings) -> Iterator[str
     band = f"{amount(chance.low[-1])} to {amount(chance.high[-1])}"
     yield (
         f"The best of {count} random designs would be at {amount(chance.middle[-1])} (80%: {band}),"
-        f" by the additive fit's values for {chance.num_designs:,} random designs within budget, its "
-        "uncertainty and the noise included; nothing of it was trained. This "
-        f"search came to {amount(reached[min(count, len(reached)) - 1])}"
-        f"{_when(results, findings)}."
+        f" by the additive fit's values for {chance.num_designs:,} random designs within budget, "
+        "its uncertainty and the noise included; nothing of it was trained. This search came to "
+        f"{amount(reached[min(count, len(reached)) - 1])}{_when(results, findings)}."
     )
 
 

@@ -14,7 +14,7 @@ from archspec.search.drawing import Drawing
 from archspec.search.feasible import SAMPLED, FeasibleSpace, price_setting
 from archspec.search.hand import hand_designs
 from archspec.search.program import Program
-from archspec.search.rungs import num_later
+from archspec.search.rungs import num_later, work
 from archspec.search.share import Share, feasible_share
 from archspec.search.space import Space
 from archspec.search.trial_time import TrialTime
@@ -66,7 +66,8 @@ class DryRun:
         num_variants: Combinations of what varies outside layers and pools.
         genes: Free choices of layers in the deepest variant.
         share: Of the designs that keep to the budgets.
-        trainings: Trials and re-runs of finalists.
+        trainings: Trials, higher rungs, re-runs of finalists, checks of a proxy.
+        work: All of these in units of one trial, by tokens; sweeps of learning rates apart.
         time: Of one trial, None if it was not asked for.
     """
 
@@ -86,6 +87,7 @@ class DryRun:
     sampler: str
     trials: int
     trainings: int
+    work: float
     time: TrialTime | None
 
     @property
@@ -102,7 +104,7 @@ class DryRun:
     @property
     def seconds(self) -> float | None:
         """Of all trainings, one after another."""
-        return None if self.time is None else self.trainings * self.time.seconds
+        return None if self.time is None else self.work * self.time.seconds
 
     def as_dict(self) -> dict[str, Any]:
         """Return everything as plain values, for JSON."""
@@ -148,6 +150,7 @@ def dry_run(spec: SearchSpec, time: TrialTime | None = None) -> DryRun:
         sampler=spec.sampler,
         trials=spec.trials,
         trainings=spec.trials + num_later(spec),
+        work=work(spec),
         time=time,
     )
 

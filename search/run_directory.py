@@ -129,7 +129,11 @@ def _documents(spec: SearchSpec) -> dict[str, dict[str, Any]]:
     search = spec.document.model_dump()
     search["base"] = BASE
     search["objective"]["train"] = TRAIN
-    found = {SEARCH: search, BASE: dict(spec.base_document), TRAIN: spec.train.model_dump()}
+    found: dict[str, dict[str, Any]] = {
+        SEARCH: search,
+        BASE: {str(key): value for key, value in spec.base_document.items()},
+        TRAIN: spec.train.model_dump(),
+    }
     if spec.plan is not None:
         search["plan"] = PLAN
         hardware = None if spec.hardware is None else HARDWARE

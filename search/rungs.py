@@ -228,9 +228,23 @@ def _entry(design: DesignResult, values: tuple[float, ...] | None) -> RungEntry:
 
 def num_later(spec: SearchSpec) -> int:
     """Return how many trainings there are at most after the trials."""
+    return sum(count for count, _ in _later(spec))
+
+
+def work(spec: SearchSpec) -> float:
+    """Return all trainings of a search at most, in units of one trial, by their tokens."""
+    first = first_fidelity(spec)
+    tokens = spec.train.tokens if first is None or first.tokens is None else first.tokens
+    return spec.trials + sum(count * each for count, each in _later(spec)) / tokens
+
+
+def _later(spec: SearchSpec) -> list[tuple[int, int]]:
+    """Return for each stage after the trials the most trainings, and the tokens of each."""
+    tokens = [rung.tokens for rung in spec.rungs] or [spec.train.tokens]
     kept = [spec.finalists if rung.keep is None else rung.keep for rung in spec.rungs]
     kept = kept or [spec.finalists]
     sizes = [min(keep, spec.trials) + 1 if keep else 0 for keep in kept]
     check = spec.proxy.check if spec.proxy else None
     checks = min(check.designs, spec.trials) if check else 0
-    return sum(sizes[:-1]) + len(fresh_seeds(spec)) * sizes[-1] + checks
+    climbing = list(zip(sizes[:-1], tokens[1:], strict=True))
+    return [*climbing, (len(fresh_seeds(spec)) * sizes[-1], tokens[-1]), (checks, tokens[0])]

@@ -9,7 +9,9 @@ from pathlib import Path
 
 from archspec.errors import RunError
 from archspec.search.run_directory import DESIGNS
+from archspec.search.rungs import first_fidelity
 from archspec.spec.model import ModelSpec
+from archspec.spec.search.expand import shrink_of
 from archspec.spec.search.spec import SearchSpec
 from archspec.spec.train import TrainSpec
 from archspec.train.files import read_json
@@ -25,25 +27,33 @@ class TrialTime:
     source: str
 
 
-def measured_time(spec: SearchSpec) -> TrialTime:
-    """Time trainings of the base with a few steps, and extrapolate to all steps.
+def measured_time(spec: SearchSpec) -> TrialTime | None:
+    """Time trainings of the base, or of its proxy, with a few steps, and extrapolate to all steps.
 
     The difference of a longer and a shorter training is that of their steps; what is left of the
-    shorter one, data and evaluation above all, comes once. Designs that cost more take longer.
+    shorter one, data and evaluation above all, comes once. Designs that cost more take longer. None
+    for a search that trains nothing itself.
 
     Raises:
         ArchspecError: If the base cannot be trained.
     """
-    steps = spec.train.num_steps
+    if spec.document.objective.kind != "train":
+        return None
+    base, name = spec.base, "the base"
+    if spec.proxy is not None:
+        base, name = shrink_of(spec, spec.proxy)(spec.base), "the proxy of the base"
+    fidelity = first_fidelity(spec)
+    train = spec.train if fidelity is None else fidelity.apply(spec.train)
+    steps = train.num_steps
     if steps <= _LONG:
-        seconds = _timed(spec.base, spec.train)
-        return TrialTime(spec.seeds * seconds, f"measured: the base trained for all {steps} steps")
-    _timed(spec.base, _shortened(spec.train, 1))  # what is read and compiled once per process
-    short = _timed(spec.base, _shortened(spec.train, _SHORT))
-    long = _timed(spec.base, _shortened(spec.train, _LONG))
+        seconds = _timed(base, train)
+        return TrialTime(spec.seeds * seconds, f"measured: {name} trained for all {steps} steps")
+    _timed(base, _shortened(train, 1))  # what is read and compiled once per process
+    short = _timed(base, _shortened(train, _SHORT))
+    long = _timed(base, _shortened(train, _LONG))
     per_step = max(0.0, long - short) / (_LONG - _SHORT)
     seconds = max(0.0, short - _SHORT * per_step) + steps * per_step
-    text = f"estimated from {_SHORT} and {_LONG} of {steps} steps of training the base"
+    text = f"estimated from {_SHORT} and {_LONG} of {steps} steps of training {name}"
     return TrialTime(spec.seeds * seconds, text)
 
 

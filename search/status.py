@@ -10,11 +10,11 @@ from typing import Literal
 
 from optuna.trial import FrozenTrial, TrialState
 
-from archspec.search.finalists import num_reruns
 from archspec.search.holder import INTERRUPTED
 from archspec.search.jobs import JOB
 from archspec.search.leases import Lease, Worker
 from archspec.search.results import DesignResult, rank
+from archspec.search.rungs import num_later
 from archspec.search.trials import HASH, Trials
 from archspec.search.workspace import Workspace
 
@@ -90,7 +90,7 @@ def study_status(workspace: Workspace, *, now: datetime | None = None) -> StudyS
         metric=workspace.spec.metric,
         trials=workspace.spec.trials,
         counts=_counts(found),
-        reruns=(sum(job.state in _DONE for job in jobs), num_reruns(workspace.spec)),
+        reruns=(sum(job.state in _DONE for job in jobs), num_later(workspace.spec)),
         workers=_workers([*found, *jobs], now or datetime.now(UTC)),
         best=ranked[0] if ranked else None,
         per_hour=per_hour,

@@ -6,7 +6,9 @@ import itertools
 import string
 from collections.abc import Iterable
 
+from archspec.search.results import ChoiceResult
 from archspec.search.space import Design, Space
+from archspec.spec.model import LayerSpec
 
 _SPACED = 12  # up to so many layers, letters stand apart; longer rows come in groups of four
 
@@ -27,6 +29,25 @@ class Drawing:
     def legend(self) -> str:
         """What each letter stands for."""
         return ", ".join(f"{letter} {label}" for label, letter in self._letters.items())
+
+    @property
+    def choices(self) -> dict[str, ChoiceResult]:
+        """What may stand in a layer, by the name of the choice."""
+        found = {
+            label: layer
+            for part in self._space.parts
+            for labels, layers in zip(part.labels, part.choices, strict=True)
+            for label, layer in zip(labels, layers, strict=True)
+        }
+        return {label: self._choice(label, found[label]) for label in self._letters}
+
+    def _choice(self, label: str, layer: LayerSpec) -> ChoiceResult:
+        pools = (block.pool_name for block in layer.blocks)
+        return ChoiceResult(
+            letter=self._letters[label],
+            kinds=tuple(block.type for block in layer.blocks),
+            pools=tuple(dict.fromkeys(pool for pool in pools if pool is not None)),
+        )
 
     def labels(self, design: Design) -> list[str]:
         """Name what stands in every layer, tied ones each."""

@@ -38,7 +38,8 @@ class JournalFile(BaseJournalBackend):
         self._lock = FileLock(path.with_name(f"{path.name}.lock"))
         self._notify = notify
         self._read = (0, 0)  # records read, and where the next one begins
-        path.touch()
+        if not path.exists():
+            path.touch()
 
     def read_logs(self, log_number_from: int) -> Iterator[dict[str, Any]]:
         """Yield the records from a number on, oldest first.

@@ -10,11 +10,10 @@ import numpy as np
 
 from archspec.cost.pricing import QUANTITIES, Flags, Ints
 from archspec.search.features import Floats
-from archspec.search.goals import goal_values
-from archspec.search.results import DesignResult
+from archspec.search.results import DesignResult, SearchResults
 from archspec.spec.search.objective import Goal
 
-OBJECTIVES = ("flops_per_token", "num_params")  # beside the metric, where no goals are declared
+COSTS = ("flops_per_token", "num_params")  # beside the metric, where no goals are declared
 
 
 def as_losses(values: Sequence[Sequence[float]], goals: Sequence[Goal]) -> Floats:
@@ -91,44 +90,63 @@ def hypervolume(points: Floats, reference: Sequence[float]) -> float:
     )
 
 
-def pareto_front(
-    designs: Sequence[DesignResult], direction: str, goals: Sequence[Goal] = ()
-) -> list[DesignResult]:
-    """Return the non-dominated designs, best metric first.
+def front_goals(results: SearchResults) -> tuple[Goal, ...]:
+    """Return what the front is over: the goals, or where the metric is the only one its costs."""
+    if len(results.goals) > 1:
+        return results.goals
+    metric = Goal(name=results.metric, direction=results.direction)
+    return (metric, *(Goal(name=name, direction="minimize", source="price") for name in COSTS))
+
+
+def front_values(results: SearchResults, design: DesignResult) -> tuple[float, ...]:
+    """Return what a design reached of each of ``front_goals`` at its highest rung.
+
+    Metrics are those of first runs, which every design has, each from as many tokens and seeds.
+    """
+    goals = front_goals(results)
+    if len(results.goals) > 1:
+        on_rungs = (rung.values_of(design.spec_hash) for rung in reversed(results.rungs))
+        found = next((values for values in on_rungs if values is not None), None)
+        if found is not None:
+            return found
+    prices = (float(design.prices[goal.name]) for goal in goals[1:] if goal.source == "price")
+    return (results.last_value(design), *prices)
+
+
+def pareto_front(results: SearchResults) -> list[DesignResult]:
+    """Return the designs of the highest rung that none of them dominates, best metric first."""
+    goals, designs = front_goals(results), results.top
+    points = as_losses([front_values(results, design) for design in designs], goals)
+    found = zip(designs, points[:, 0].tolist(), non_dominated(points), strict=True)
+    front = sorted(((loss, design) for design, loss, on in found if on), key=lambda pair: pair[0])
+    return [design for _, design in front]
+
+
+def pareto_csv(results: SearchResults, names: Sequence[str]) -> str:
+    """Write the front as CSV; ``metric`` is that of the first run at the highest rung.
 
     Args:
-        designs: All that were trained; metrics are those of the first runs, which every design
-            has, each from as many tokens and seeds.
-        direction: Of the metric.
-        goals: Those of the search, the metric first; with one or none, FLOPs and parameters count
-            beside it.
+        results: Whose front.
+        names: The file of each design, in the order of ``pareto_front``.
     """
-    sign = 1.0 if direction == "minimize" else -1.0
-    if len(goals) > 1:
-        points = as_losses([goal_values(goals, d, d.prices) for d in designs], goals)
-    else:
-        points = np.array(
-            [[sign * d.value, *(d.prices[name] for name in OBJECTIVES)] for d in designs]
-        )
-    kept = non_dominated(points)
-    front = [design for design, on in zip(designs, kept, strict=True) if on]
-    return sorted(front, key=lambda design: sign * design.value)
-
-
-def pareto_csv(designs: Sequence[DesignResult], direction: str, goals: Sequence[Goal] = ()) -> str:
-    """Write the front as CSV; ``metric`` is that of the first run."""
+    metrics = [n for n, goal in enumerate(front_goals(results)) if goal.source == "metric"][1:]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["metric", *QUANTITIES, "design", "pools", "source", "spec_hash"])
-    for design in pareto_front(designs, direction, goals):
+    others = [front_goals(results)[place].name for place in metrics]
+    ends = ("design", "pools", "source", "trial", "spec_hash", "file")
+    writer.writerow(["metric", *others, *QUANTITIES, *ends])
+    for design, name in zip(pareto_front(results), names, strict=True):
+        values = front_values(results, design)
         writer.writerow(
             [
-                repr(design.value),
-                *(design.prices[name] for name in QUANTITIES),
+                *(repr(values[place]) for place in (0, *metrics)),
+                *(design.prices[quantity] for quantity in QUANTITIES),
                 design.placement,
                 design.pools,
                 design.source,
+                design.trial,
                 design.spec_hash,
+                name,
             ]
         )
     return text.getvalue()

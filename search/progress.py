@@ -30,6 +30,7 @@ def describe_space(allowed: FeasibleSpace) -> tuple[SpaceResult, tuple[BudgetRes
         num_layers=max(len(part.gene_of) for part in allowed.space.parts),
         pools=allowed.space.pools,
         legend=Drawing(allowed.space).legend,
+        choices=Drawing(allowed.space).choices,
     )
     budgets = tuple(
         BudgetResult(

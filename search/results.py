@@ -53,6 +53,13 @@ class DesignResult(_Result):
     prices: dict[str, int]
     seconds: float
     seed_values: tuple[float, ...] = ()
+    layers: Annotated[
+        tuple[str, ...], Field(description="What stands in every layer, by the names of choices.")
+    ] = ()
+    params: Annotated[
+        dict[str, str | int | float | bool | None],
+        Field(description="The design as parameters of the Optuna study."),
+    ] = Field(default_factory=dict)
 
     @property
     def was_rerun(self) -> bool:
@@ -81,6 +88,20 @@ class BudgetResult(_Result):
     rejected: Annotated[float, Field(description="Share of all designs, 0 to 1.")]
 
 
+class ChoiceResult(_Result):
+    """One of the choices that layers have.
+
+    Attributes:
+        letter: What stands for it in placements.
+        kinds: Of its blocks, such as ``dense``; several are summed.
+        pools: The pools that it reads.
+    """
+
+    letter: str
+    kinds: tuple[str, ...]
+    pools: tuple[str, ...]
+
+
 class SpaceResult(_Result):
     """The size of the space, before and after the budgets."""
 
@@ -94,6 +115,9 @@ class SpaceResult(_Result):
     num_layers: int
     pools: Annotated[dict[str, tuple[int, ...]], Field(description="num_keys a pool may have.")]
     legend: Annotated[str, Field(description="What the letters of placements stand for.")]
+    choices: Annotated[
+        dict[str, ChoiceResult], Field(description="What may stand in a layer, by name.")
+    ] = Field(default_factory=dict)
 
     @property
     def exact(self) -> bool:
@@ -138,6 +162,28 @@ class SearchResults(_Result):
     rung_agreements: tuple[RankAgreement, ...] = ()
     learning_rates: tuple[SweepChoice, ...] = ()
     proxy: ProxyResult | None = None
+
+    @property
+    def sign(self) -> float:
+        """What turns the metric into a loss, of which less is better."""
+        return 1.0 if self.direction == "minimize" else -1.0
+
+    def rung_values(self, design: DesignResult) -> tuple[float, ...]:
+        """Return the metric of a design at every rung that it reached, the first run first."""
+        later = (rung.values_of(design.spec_hash) for rung in self.rungs[1:])
+        return (design.value, *(values[0] for values in later if values is not None))
+
+    def last_value(self, design: DesignResult) -> float:
+        """Return the metric of a design at the highest rung that it reached."""
+        return self.rung_values(design)[-1]
+
+    @property
+    def top(self) -> tuple[DesignResult, ...]:
+        """The designs of the highest rung, which alone are compared in the end, ranked."""
+        if len(self.rungs) < 2:
+            return self.designs
+        reached = {entry.spec_hash for entry in self.rungs[-1].sound}
+        return tuple(design for design in self.designs if design.spec_hash in reached)
 
     @property
     def best(self) -> DesignResult:
@@ -185,18 +231,22 @@ def rank(designs: Sequence[DesignResult], direction: str) -> tuple[DesignResult,
     return tuple(sorted(designs, key=key))
 
 
-def agreement(designs: Sequence[DesignResult]) -> Agreement | None:
-    """Compare first runs and re-runs of the designs that have both; None for fewer than two."""
-    both = [d for d in designs if d.was_rerun and not math.isnan(d.rerun_value)]
-    if len(both) < 2:
+def agreement(results: SearchResults) -> Agreement | None:
+    """Compare first runs, at the last rung, and re-runs; None for fewer than two designs."""
+    both = [d for d in results.finalists if not math.isnan(d.rerun_value)]
+    first = [results.last_value(design) for design in both]
+    return agreement_of(first, [design.rerun_value for design in both])
+
+
+def agreement_of(first: Sequence[float], again: Sequence[float]) -> Agreement | None:
+    """Compare two rankings of the same designs; None for fewer than two designs."""
+    if len(first) < 2:
         return None
-    pairs = list(itertools.combinations(both, 2))
-    kept = sum((a.value - b.value) * (a.rerun_value - b.rerun_value) > 0 for a, b in pairs)
+    pairs = list(itertools.combinations(zip(first, again, strict=True), 2))
+    kept = sum((a - b) * (c - d) > 0 for (a, c), (b, d) in pairs)
     correlation = None
-    if len(both) > 2:
-        first, again = [d.value for d in both], [d.rerun_value for d in both]
+    if len(first) > 2 and len(set(first)) > 1 and len(set(again)) > 1:
         correlation = float(spearmanr(first, again).statistic)
-        correlation = None if math.isnan(correlation) else correlation
     return Agreement(pairs=len(pairs), kept=kept, spearman=correlation)
 
 

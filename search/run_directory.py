@@ -31,6 +31,7 @@ SEARCH, BASE, TRAIN, RUN = "search.yaml", "base.yaml", "train.yaml", "run.json"
 PLAN, HARDWARE = "plan.yaml", "hardware.yaml"
 JOURNAL, DESIGNS = "study.journal", "designs"
 RESULTS, BEST, PARETO, REPORT = "results.json", "best.yaml", "pareto.csv", "report.txt"
+FRONT = "pareto"  # a folder of model documents
 BEST_PROXY = "best_proxy.yaml"
 
 

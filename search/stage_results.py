@@ -46,6 +46,10 @@ class RungResult(_Result):
         """Those that did not diverge."""
         return tuple(entry for entry in self.entries if entry.values is not None)
 
+    def values_of(self, spec_hash: str) -> tuple[float, ...] | None:
+        """Return the values of a design, None if it is not on this rung or diverged there."""
+        return next((e.values for e in self.entries if e.spec_hash == spec_hash), None)
+
     @property
     def kept(self) -> tuple[RungEntry, ...]:
         """Those that went on."""

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from archspec.errors import DivergedError, RunError
 from archspec.search.achievable import check_achievable
-from archspec.search.agreement import rung_agreements
 from archspec.search.control import last_stop
 from archspec.search.crew import Crew
 from archspec.search.events import Listener
 from archspec.search.feasible import FeasibleSpace
-from archspec.search.finalists import uniform_dense
+from archspec.search.gather import gather_results
 from archspec.search.hand import hand_designs
 from archspec.search.leases import LEASE_SECONDS
 from archspec.search.objective import Objective
@@ -20,7 +20,7 @@ from archspec.search.objectives.registry import make_objective
 from archspec.search.output import read_results, write_results
 from archspec.search.progress import describe_space
 from archspec.search.proxy import proxy_result
-from archspec.search.results import BudgetResult, SearchResults, SpaceResult
+from archspec.search.results import BudgetResult, DesignResult, SearchResults, SpaceResult
 from archspec.search.run_directory import (
     BEST_PROXY,
     check_same_run,
@@ -149,9 +149,9 @@ def resume_search(
             else:
                 session.run()
             results = _results(session, workspace, space, budgets)
-        best = _model_of(session, workspace, results)
-        results = _with_proxy(session, workspace, results, best)
-        write_results(out, results, best)
+        write_out = _writer(session, workspace)
+        results = _with_proxy(session, workspace, results, write_out(results.best))
+        write_results(out, results, write_out)
         heard.on_end(results)
         return results
 
@@ -236,29 +236,18 @@ def _results(
             f"{workspace.out}: the training of every one of {trials.num_done} designs diverged; "
             "lower optimizer.lr of the train document and start again"
         )
-    return SearchResults(
-        name=spec.base.name,
-        metric=spec.metric,
-        direction=spec.direction,
-        sampler=spec.sampler,
-        trials=spec.trials,
-        space=space,
-        budgets=budgets,
-        designs=designs,
-        goals=spec.goals,
-        rungs=(rungs := session.reruns.rungs()),
-        rung_agreements=rung_agreements(rungs),
-        learning_rates=noted_rates(StudyNotes(workspace.study)),
-        diverged=trials.diverged,
-        exhausted=trials.num_done < spec.trials,
-        uniform_dense=uniform_dense(trials.completed(), workspace.allowed.space),
+    return gather_results(
+        spec,
+        trials,
+        (designs, session.reruns.rungs()),
+        (space, budgets),
+        noted_rates(StudyNotes(workspace.study)),
         seconds=sum(design.seconds for design in designs) + session.reruns.seconds,
+        exhausted=trials.num_done < spec.trials,
     )
 
 
-def _model_of(session: Session, workspace: Workspace, results: SearchResults) -> ModelSpec:
-    """Return the winner, written out."""
-    for design, result in session.trials.completed():
-        if result.trial == results.best.trial:
-            return workspace.allowed.space.model(design)
-    raise AssertionError(f"trial {results.best.trial} is ranked but was not completed")
+def _writer(session: Session, workspace: Workspace) -> Callable[[DesignResult], ModelSpec]:
+    """Return what writes the design of a result out."""
+    designs = {result.trial: design for design, result in session.trials.completed()}
+    return lambda result: workspace.allowed.space.model(designs[result.trial])

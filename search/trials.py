@@ -99,6 +99,8 @@ class Trials:
             metrics=attributes[METRICS],
             prices=attributes[PRICES],
             seconds=attributes[SECONDS],
+            layers=tuple(self.drawing.labels(design)),
+            params=to_params(self._space, design),
             seed_values=attributes.get(VALUES, ()),
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,8 +73,10 @@ def open_workspace(
     sampler = make_sampler(spec.sampler, allowed, seed=spec.seed)
     directions = [goal.direction for goal in spec.goals]
     study = _open_study(opened, info.study, directions, sampler)
-    _check_fingerprint(info.study, study.user_attrs.get(SEARCH), spec)
-    study.set_user_attr(SEARCH, fingerprint(spec))
+    found = study.user_attrs.get(SEARCH)
+    _check_fingerprint(info.study, found, spec)
+    if found is None:
+        study.set_user_attr(SEARCH, fingerprint(spec))
     reruns = _open_study(
         opened, f"{info.study}-reruns", directions[:1], optuna.samplers.RandomSampler()
     )
@@ -127,6 +130,8 @@ def _has_study(storage: BaseStorage, name: str) -> bool:
 def _open_study(
     storage: BaseStorage, name: str, directions: Sequence[Direction], sampler: BaseSampler
 ) -> optuna.Study:
+    with contextlib.suppress(KeyError):  # loading writes nothing
+        return optuna.load_study(study_name=name, storage=storage, sampler=sampler)
     return optuna.create_study(
         study_name=name,
         storage=storage,

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from archspec.cli.command import Subparsers, add_json, console, declare, print_json
-from archspec.errors import RunError
+from archspec.errors import RunError, StoppedError
 
 if TYPE_CHECKING:
     from archspec.report.search_view import SearchView
@@ -25,7 +25,7 @@ def add_parser(commands: Subparsers) -> None:
         summary="search which block belongs in which layer, under budgets, by training designs",
         example=(
             "archspec search specs/search/placement_tiny.yaml --out runs/tiny\n"
-            "  archspec search --resume runs/tiny\n"
+            "  archspec search --resume runs/tiny --workers 4\n"
             "  archspec search search.yaml --out runs/own --objective scoring:score\n"
             "  archspec search specs/search/placement_tiny.yaml --dry-run"
         ),
@@ -41,8 +41,29 @@ def add_parser(commands: Subparsers) -> None:
     parser.add_argument(
         "--storage",
         metavar="URL",
-        help="where Optuna keeps the study, such as sqlite:///study.db (default: a journal file "
-        "in DIR)",
+        help="where Optuna keeps the study: a database URL such as "
+        "postgresql+psycopg://me@host/studies, redis://host, or the path of a journal file "
+        "(default: a journal in DIR)",
+    )
+    parser.add_argument(
+        "--study",
+        metavar="NAME",
+        help="name of the study in --storage; where it exists, join its search",
+    )
+    parser.add_argument(
+        "--workers",
+        type=_positive,
+        default=1,
+        metavar="N",
+        help="processes that train here (default: 1); give --resume DIR on other machines that "
+        "share the disk, and --storage URL --study NAME on those that do not",
+    )
+    parser.add_argument(
+        "--lease",
+        type=_seconds,
+        default=60.0,  # LEASE_SECONDS, whose module imports Optuna
+        metavar="SECONDS",
+        help="without a sign of life, after which a worker counts as dead (default: 60)",
     )
     parser.add_argument(
         "--objective",
@@ -79,9 +100,12 @@ def run(arguments: argparse.Namespace) -> int:
     with SearchView(Console(stderr=True, highlight=False)) as view:
         try:
             results = _resume(arguments, out, view) if arguments.resume else _start(arguments, view)
+        except StoppedError as stop:
+            view.note(f"S{str(stop)[1:]}; go on with\n  {_next(arguments, out)}")
+            return stop.exit_status
         except KeyboardInterrupt:
             if out.exists():
-                view.note(f"Stopped; go on with\n  archspec search --resume {out}")
+                view.note(f"Stopped; go on with\n  {_next(arguments, out)}")
             raise
     _show(results, out, as_json=arguments.json)
     return 0
@@ -131,6 +155,9 @@ def _start(arguments: argparse.Namespace, view: SearchView) -> SearchResults:
         Path(arguments.out),
         user=arguments.objective,
         storage=arguments.storage,
+        study=arguments.study,
+        workers=arguments.workers,
+        lease=arguments.lease,
         listener=view,
     )
 
@@ -153,8 +180,18 @@ def _resume(arguments: argparse.Namespace, out: Path, view: SearchView) -> Searc
         trials=arguments.trials,
         user=arguments.objective,
         storage=arguments.storage,
+        workers=arguments.workers,
+        lease=arguments.lease,
         listener=view,
     )
+
+
+def _next(arguments: argparse.Namespace, out: Path) -> str:
+    """Return the command that goes on with a search."""
+    from archspec.search.storage import without_password
+
+    storage = f" --storage {without_password(arguments.storage)}" if arguments.storage else ""
+    return f"archspec search --resume {out}{storage}"
 
 
 def _show(results: SearchResults, out: Path, *, as_json: bool) -> None:
@@ -186,6 +223,11 @@ def _check_arguments(arguments: argparse.Namespace) -> None:
                 f"--resume {arguments.resume} goes on in its own directory, but --out "
                 f"{arguments.out} was given too; leave one out"
             )
+        if arguments.study is not None:
+            raise RunError(
+                f"--resume {arguments.resume} goes on with its own study, but --study "
+                f"{arguments.study} was given too; leave one out"
+            )
         return
     needed = {"SEARCH": arguments.spec, "--out": arguments.out}
     missing = [name for name, value in needed.items() if value is None]
@@ -201,4 +243,12 @@ def _positive(text: str) -> int:
     number = int(text)
     if number < 1:
         raise argparse.ArgumentTypeError(f"must be at least 1, but is {number}")
+    return number
+
+
+def _seconds(text: str) -> float:
+    """Read a time; a lease that is shorter would be lost by a worker that is merely busy."""
+    number = float(text)
+    if not 2.0 <= number < float("inf"):
+        raise argparse.ArgumentTypeError(f"must be at least 2 seconds, but is {text}")
     return number

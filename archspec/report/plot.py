@@ -11,6 +11,7 @@ from archspec.cost.breakdown import ATTENTION, EMBEDDINGS, ROWS, Bar, bars
 from archspec.cost.compare import unique_names
 from archspec.cost.summary import cost_context
 from archspec.errors import ArchspecError
+from archspec.report.palette import KINDS, kind_colour
 from archspec.spec.model import ModelSpec
 from archspec.units import format_bytes, format_count
 
@@ -24,17 +25,12 @@ _PANELS = (
     ("flops_per_token", "FLOPs a token", format_count),
     ("table_bytes_per_token", "table bytes a token", lambda value: format_bytes(round(value))),
 )
-# Paul Tol's muted scheme: told apart by all common forms of colour vision.
 _COLOURS = {
     EMBEDDINGS: "#BBBBBB",
     ATTENTION: "#88CCEE",
-    "dense": "#332288",
-    "moe": "#DDCC77",
-    "memory": "#CC6677",
-    "shared_pool": "#AA4499",
+    **KINDS,
     ROWS: "#117733",
 }
-_OTHERS = ("#44AA99", "#999933", "#882255")
 _TALL = 2.5  # a bar so many times as high as the highest without table rows is cut
 _MOST_LABELS = 34
 
@@ -162,7 +158,7 @@ def _height(pieces: Iterable[Any], quantity: str) -> int:
 
 
 def _colour(kind: str) -> str:
-    return _COLOURS.get(kind) or _OTHERS[sum(map(ord, kind)) % len(_OTHERS)]
+    return _COLOURS.get(kind) or kind_colour(kind)
 
 
 def _legend(figure: Any, models: Sequence[tuple[Bar, ...]]) -> None:

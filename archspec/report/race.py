@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 from rich.console import Group, RenderableType
 from rich.constrain import Constrain
@@ -15,24 +14,10 @@ from archspec.race.results import DesignResult, RaceResults
 from archspec.race.settings import is_higher_better
 from archspec.race.statistics import WEAK, Difference, Mean, Reach, Summary, summarize_race
 from archspec.report.race_view import choice_text
-from archspec.report.tables import plain_table
+from archspec.report.tables import Cells, plain_table
 from archspec.units import format_count, format_seconds
 
 _READABLE = 100  # columns of running text
-
-
-@dataclass(frozen=True, slots=True)
-class Cells:
-    """A table as text, for a terminal and for a page alike.
-
-    Attributes:
-        title: What it shows.
-        headers: Of the columns; all but the first hold numbers.
-    """
-
-    title: str
-    headers: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
 
 
 def race_report(results: RaceResults) -> Group:

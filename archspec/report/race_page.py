@@ -10,8 +10,9 @@ import yaml
 
 from archspec.race.directory import widths_text
 from archspec.race.results import DesignResult, RaceResults
-from archspec.report.race import Cells, race_notes, race_tables
+from archspec.report.race import race_notes, race_tables
 from archspec.report.race_plot import colours_of, require_path, svg_of
+from archspec.report.tables import Cells
 from archspec.train.files import replace_text
 from archspec.units import format_seconds
 

@@ -12,10 +12,11 @@ from rich.table import Table
 from rich.text import Text
 
 from archspec.report.shares import share_text
+from archspec.report.found.words import agreement_sentence, verdict_sentences
 from archspec.report.tables import plain_table
 from archspec.search.budget import format_amount
+from archspec.search.pareto import front_values
 from archspec.search.results import (
-    Agreement,
     BudgetResult,
     DesignResult,
     SearchResults,
@@ -24,9 +25,13 @@ from archspec.search.results import (
     seed_noise,
 )
 from archspec.search.share import Share
+from archspec.search.verdict import judge
+from archspec.spec.search.objective import Goal
+from archspec.units import format_count
 
 MOST_ROWS = 30
 _READABLE = 100  # columns of running text
+_SHORT_PLACEMENT = 24  # characters; longer ones may be broken
 _SHORT = {
     "flops_per_token": "FLOPs",
     "num_params": "params",
@@ -52,8 +57,8 @@ def search_report(results: SearchResults, out: Path) -> Group:
         story.add_row("•", sentence)
     return Group(
         Text(f"What {results.metric} the designs of {results.name} reached", style="bold"),
-        _table(results),
-        *map(Text, _table_notes(results)),
+        design_table(results),
+        *map(Text, table_notes(results)),
         Text(),
         Constrain(story, _READABLE),
         Text(),
@@ -88,40 +93,60 @@ def _bound(budget: BudgetResult) -> str:
     return f"{budget.quantity} {side} {format_amount(budget.quantity, budget.limit)}"
 
 
-def _table(results: SearchResults) -> Table:
+def design_table(results: SearchResults) -> Table:
+    """Return the ranked designs: values at every rung, re-runs, further goals, use of budgets."""
     limits = [budget for budget in results.budgets if budget.side == "max"]
+    named = {budget.quantity for budget in limits}
+    others = [goal for goal in results.goals[1:] if goal.name not in named]
+    rungs = [format_count(rung.tokens) for rung in results.rungs]
+    shows_accuracy = _accuracy(results.best) is not None and len(results.goals) < 2
     table = plain_table(
         "#",
         "design",
         "from",
-        "first",
+        *(rungs if len(rungs) > 1 else ["first"]),
         "again",
-        *(["accuracy"] if _accuracy(results.best) is not None else []),
-        *(_SHORT[budget.quantity] for budget in limits),
+        *(["accuracy"] if shows_accuracy else []),
+        *(_SHORT.get(goal.name, goal.name) for goal in others),
+        *(_SHORT.get(budget.quantity, budget.quantity) for budget in limits),
     )
-    table.columns[1].no_wrap = len(results.best.placement) < 40
+    table.columns[1].no_wrap = len(results.best.placement) < _SHORT_PLACEMENT
     for column in (table.columns[0], *table.columns[3:]):
-        column.justify = "right"
+        column.justify, column.no_wrap = "right", True
     for number, design in enumerate(results.designs[:MOST_ROWS], 1):
         accuracy = _accuracy(design)
         table.add_row(
             str(number),
             " ".join(filter(None, (design.placement, design.pools))),
             design.source,
-            f"{design.value:#.4g}",
+            *_rung_values(results, design),
             _reruns(design),
-            *([f"{accuracy:.1%}"] if accuracy is not None else []),
+            *(["" if accuracy is None else f"{accuracy:.1%}"] if shows_accuracy else []),
+            *(_goal(results, design, goal) for goal in others),
             *(f"{design.prices[budget.quantity] / max(1, budget.limit):.0%}" for budget in limits),
         )
     return table
 
 
-def _table_notes(results: SearchResults) -> Iterator[str]:
+def _rung_values(results: SearchResults, design: DesignResult) -> list[str]:
+    values = [f"{value:#.4g}" for value in results.rung_values(design)]
+    return [*values, *[""] * (len(results.rungs) - len(values))]
+
+
+def _goal(results: SearchResults, design: DesignResult, goal: Goal) -> str:
+    value = front_values(results, design)[results.goals.index(goal)]
+    return format_amount(goal.name, round(value)) if goal.source == "price" else f"{value:#.4g}"
+
+
+def table_notes(results: SearchResults) -> Iterator[str]:
+    """Say what is not in the table, and what its columns are."""
     hidden = len(results.designs) - MOST_ROWS
     if hidden > 0:
         yield f"and {hidden} more in results.json"
     yield results.space.legend
-    limits = [_SHORT[b.quantity] for b in results.budgets if b.side == "max"]
+    if len(results.rungs) > 1:
+        yield "under each number of tokens: results of that rung, never compared with another's"
+    limits = [_SHORT.get(b.quantity, b.quantity) for b in results.budgets if b.side == "max"]
     if limits:
         yield f"{' and '.join(limits)}: how much of the budget a design uses"
 
@@ -142,7 +167,7 @@ def _sentences(results: SearchResults) -> Iterator[str]:
     yield _searched(results)
     yield _trained(results)
     yield _won(results)
-    yield from _against_hand(results)
+    yield from verdict_sentences(results, judge(results))
     yield from _against_dense(results)
     yield from _against_chance(results)
     yield from _trust(results)
@@ -199,35 +224,6 @@ def _won(results: SearchResults) -> str:
     )
 
 
-def _against_hand(results: SearchResults) -> Iterator[str]:
-    """Compare with the best hand design, on re-runs where both have them."""
-    hand = next(iter(results.hand_designs), None)
-    best = results.best
-    if hand is None:
-        yield "No hand design fits the budgets, so there is none to compare with."
-        return
-    if best.is_hand_design:
-        yield (
-            "The search did not beat the hand designs: the best of them is the winner. More "
-            "trials may change that."
-        )
-        return
-    again = not math.isnan(best.rerun_value) and not math.isnan(hand.rerun_value)
-    ours, theirs = (d.rerun_value if again else d.value for d in (best, hand))
-    basis = "with fresh seeds" if again else "on first runs"
-    text = (
-        f"The best hand design, '{hand.source}', reaches {theirs:.4f} {basis}: the search wins by "
-        f"{abs(theirs - ours):.4f}."
-    )
-    noise = seed_noise(results.designs)
-    if again and noise is not None:
-        # The mean of two runs has 1/√2 of one run's noise, the difference of two such means √2 of
-        # that: the noise of a single run.
-        verdict = "well above" if abs(theirs - ours) > 2 * noise else "not clearly above"
-        text += f" That is {verdict} the {noise:.4f} by which a design's runs differ by luck."
-    yield text
-
-
 def _against_dense(results: SearchResults) -> Iterator[str]:
     if results.uniform_dense is None:
         yield "A model of dense blocks alone was not among the trained designs."
@@ -255,27 +251,18 @@ def _against_chance(results: SearchResults) -> Iterator[str]:
 
 def _trust(results: SearchResults) -> Iterator[str]:
     """Say how far the order by first runs can be believed."""
-    found: Agreement | None = agreement(results.designs)
-    if found is None:
-        return
-    share = found.kept / found.pairs
-    if share == 1:
-        verdict = "the two rankings agree"
-    elif share > 0.5:
-        verdict = "the rankings agree in part, so neighbours in the table may well trade places"
-    else:
-        verdict = "the rankings disagree: these designs are too close for single runs to order them"
-    rank = "" if found.spearman is None else f" (rank correlation {found.spearman:.2f})"
-    yield (
-        f"First runs and re-runs put {found.kept} of {found.pairs} pairs of finalists in the same "
-        f"order{rank}: {verdict}."
-    )
+    noise, found = seed_noise(results.designs), agreement(results)
+    if noise is not None:
+        yield f"One design's runs differ by {noise:.4f} by luck."
+    if found is not None:
+        yield agreement_sentence("First runs and re-runs", "finalists", found)
 
 
 def _next_steps(out: Path) -> Iterator[str]:
     yield f"Written to {out}:"
     yield "  best.yaml     the winner, a model document like any other"
-    yield "  pareto.csv    designs that none beats in metric, FLOPs and parameters at once"
+    yield "  pareto/       designs that none beats in everything at once, as model documents"
+    yield "  pareto.csv    the same as a table"
     yield "  results.json  every design with its metrics and prices"
     yield "  report.txt    this text"
-    yield f"Next: archspec summary {out}/best.yaml"
+    yield f"Next: archspec report {out} --html {out}/report.html"

@@ -16,6 +16,8 @@ from archspec.search.events import Finished, Listener, Plan, Started
 from archspec.search.results import SearchResults
 from archspec.units import format_seconds
 
+_SHOWN = 16  # trainings in the table; more would not fit on a screen
+
 
 class SearchView(Listener):
     """Shows a search's progress; a context manager, so that the live table always goes away."""
@@ -23,8 +25,7 @@ class SearchView(Listener):
     def __init__(self, console: Console) -> None:
         self._console = console
         self._plan: Plan | None = None
-        self._current: Started | None = None
-        self._since = 0.0
+        self._current: dict[Started, float] = {}
         self._last: Finished | None = None
         self._live: Live | None = None
 
@@ -63,13 +64,14 @@ class SearchView(Listener):
 
     def on_start(self, event: Started) -> None:
         """Show what is being trained."""
-        self._current, self._since = event, time.monotonic()
+        self._current[event] = time.monotonic()
 
     def on_finish(self, event: Finished) -> None:
         """Print a line."""
         assert self._plan is not None, "a training before the plan"
-        self._last, self._current = event, None
+        self._last = event
         started = event.started
+        self._current.pop(started, None)
         mark = "again " if started.stage == "re-run" else ""
         value = "diverged" if event.value is None else f"{event.value:.4f}"
         if event.best is not None and event.value == event.best.value and not mark:
@@ -84,6 +86,14 @@ class SearchView(Listener):
                 started.source,
             )
         )
+
+    def on_drop(self, event: Started) -> None:
+        """Forget what was cut short."""
+        self._current.pop(event, None)
+
+    def on_notice(self, text: str) -> None:
+        """Print it above the table."""
+        self._print(text)
 
     def on_end(self, results: SearchResults) -> None:
         """Take the table away."""
@@ -114,13 +124,15 @@ class SearchView(Listener):
                 f"{best.value:.4f}, trial {best.trial} ({best.source})",
             )
             table.add_row("its budget use", budget_use(best.prices, self._plan.budgets), "")
-        if self._current is not None:
-            now = self._current
+        for now, since in list(self._current.items())[:_SHOWN]:
+            took = format_seconds(time.monotonic() - since)
             table.add_row(
                 f"now {now.stage} {now.number}/{now.planned}",
                 Text(f"{now.placement} {now.pools}".strip()),
-                format_seconds(time.monotonic() - self._since),
+                Text(f"{took} at {now.worker}" if now.worker else took),
             )
+        if len(self._current) > _SHOWN:
+            table.add_row("", f"and {len(self._current) - _SHOWN} more", "")
         done = self._last.done if self._last else self._plan.done
         trainings = self._last.trainings if self._last else self._plan.trainings
         left = f"about {format_seconds(self._last.seconds_left)} left" if self._last else ""

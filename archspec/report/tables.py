@@ -2,8 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from rich import box
 from rich.table import Table
+
+
+@dataclass(frozen=True, slots=True)
+class Cells:
+    """A table as text, for a terminal and for a page alike.
+
+    Attributes:
+        title: What it shows.
+        headers: Of the columns; all but the first hold numbers.
+    """
+
+    title: str
+    headers: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
 
 
 def plain_table(*headers: str) -> Table:

@@ -1,6 +1,16 @@
+import secrets
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from archspec.testing.servers import (
+    Postgres,
+    postgres_server,
+    redis_server,
+    why_no_postgres,
+    why_no_redis,
+)
 
 MODEL = """\
 archspec: 1
@@ -50,3 +60,37 @@ def search_file(tmp_path: Path) -> Path:
     path = tmp_path / "search.yaml"
     path.write_text(SEARCH)
     return path
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A PostgreSQL server."""
+    missing = why_no_postgres()
+    if missing:
+        pytest.skip(missing)
+    with postgres_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def redis() -> Iterator[str]:
+    """The URL of a Redis server; one database holds the journal of one test."""
+    missing = why_no_redis()
+    if missing:
+        pytest.skip(missing)
+    with redis_server() as url:
+        yield url
+
+
+@pytest.fixture
+def storage_url(request: pytest.FixtureRequest, tmp_path: Path) -> str | None:
+    """Where the study of a test is; by parameter journal, sqlite, postgresql or redis."""
+    match getattr(request, "param", "journal"):
+        case "sqlite":
+            return f"sqlite:///{tmp_path / 'study.db'}"
+        case "postgresql":
+            server: Postgres = request.getfixturevalue("postgres")
+            return server.url(f"test_{secrets.token_hex(4)}")
+        case "redis":
+            return f"{request.getfixturevalue('redis')}/{secrets.randbelow(16)}"
+    return None

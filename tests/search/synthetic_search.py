@@ -2,7 +2,8 @@
 
 Run as a program by the tests that kill it: ``synthetic_search.py LOG DEATH ARGUMENT...``. DEATH is
 ``never``, ``training:N`` (SIGKILL inside the N-th training), ``told:N`` (after the N-th training,
-before its trial is told), or ``slow`` (trainings of 0.2 s, to be killed from outside).
+before its trial is told), ``slow`` or ``slow:SECONDS`` (of each training, by default 0.2, to be
+killed from outside).
 """
 
 import os
@@ -13,8 +14,8 @@ from pathlib import Path
 
 from archspec.cli import main
 from archspec.search import study
+from archspec.search.holder import Holder
 from archspec.search.objective import Outcome
-from archspec.search.trials import Trials
 from archspec.spec.dump import spec_hash
 from archspec.spec.model import ModelSpec
 
@@ -25,32 +26,33 @@ class LoggedObjective:
     def __init__(self, log: Path, death: str) -> None:
         self.log = log
         self.stage, _, count = death.partition(":")
-        self.left = int(count or 0)
+        self.left = int(count or 0) if self.stage in ("training", "told") else 0
+        self.pause = float(count or 0.2) if self.stage == "slow" else 0.0
 
     def write(self, event: str, spec: ModelSpec, seed: int) -> None:
         with self.log.open("a") as file:
-            file.write(f"{event} {spec_hash(spec)[:16]} {seed}\n")
+            file.write(f"{event} {spec_hash(spec)[:16]} {seed} {os.getpid()}\n")
 
     def __call__(self, spec: ModelSpec, seed: int) -> Outcome:
         self.write("begin", spec, seed)
         self.left -= 1
         if self.stage == "training" and self.left == 0:
             os.kill(os.getpid(), signal.SIGKILL)
-        time.sleep(0.2 if self.stage == "slow" else 0.0)
+        time.sleep(self.pause)
         value = int(spec_hash(spec)[:6], 16) / 1e6 + seed / 1e9
         self.write("end", spec, seed)
         return Outcome(value=value, metrics={"facts.nll": value}, seconds=0.1)
 
 
 def die_before_telling(objective: LoggedObjective) -> None:
-    tell = Trials.tell
+    tell = Holder.tell
 
-    def dying(self: Trials, trial, outcome) -> None:
+    def dying(self: Holder, number, values, attributes) -> bool:
         if objective.stage == "told" and objective.left == 0:
             os.kill(os.getpid(), signal.SIGKILL)
-        tell(self, trial, outcome)
+        return tell(self, number, values, attributes)
 
-    Trials.tell = dying
+    Holder.tell = dying
 
 
 if __name__ == "__main__":

@@ -10,7 +10,14 @@ from archspec.errors import BudgetError, DivergedError, RunError
 from archspec.search.feasible import FeasibleSpace
 from archspec.search.objective import Outcome, StoredObjective
 from archspec.search.pareto import pareto_front
-from archspec.search.results import DesignResult, agreement, rank, seed_noise
+from archspec.search.results import (
+    DesignResult,
+    SearchResults,
+    SpaceResult,
+    agreement,
+    rank,
+    seed_noise,
+)
 from archspec.search.run_directory import create_run
 from archspec.search.study import finished_results, resume_search, start_search
 from archspec.spec.dump import spec_hash
@@ -68,7 +75,7 @@ def test_a_search_leaves_a_winner_a_front_and_results(search_file: Path, tmp_pat
     assert best.name == "mini-best"
     rows = list(csv.DictReader((out / "pareto.csv").read_text().splitlines()))
     assert {row["spec_hash"] for row in rows} == {
-        design.spec_hash for design in pareto_front(results.designs, "minimize")
+        design.spec_hash for design in pareto_front(results)
     }
     assert float(rows[0]["metric"]) == min(design.value for design in results.designs)
     assert finished_results(out) == results
@@ -301,6 +308,19 @@ def design(value: float, reruns: tuple[float, ...] = (), **prices: int) -> Desig
     )  # fmt: skip
 
 
+def results_of(designs: list[DesignResult], direction: str = "minimize") -> SearchResults:
+    space = SpaceResult(
+        num_designs=9, num_priced=9, num_feasible=9, num_layers=1, pools={}, legend=""
+    )
+    return SearchResults.model_validate(
+        {
+            "name": "", "metric": "loss", "direction": direction, "sampler": "milp", "trials": 9,
+            "space": space, "budgets": (), "designs": rank(designs, direction), "diverged": (),
+            "exhausted": False, "uniform_dense": None, "seconds": 1.0,
+        }
+    )  # fmt: skip
+
+
 def test_finalists_rank_by_their_re_runs_and_before_the_others() -> None:
     lucky, steady, rest = design(1.0, (3.0, 3.2)), design(1.5, (1.6, 1.8)), design(1.2)
     broken = lucky.model_copy(update={"diverged_reruns": 1, "reruns": (3.0,)})
@@ -311,10 +331,10 @@ def test_finalists_rank_by_their_re_runs_and_before_the_others() -> None:
 
 def test_rankings_are_compared_pair_by_pair() -> None:
     designs = [design(1.0, (1.0, 1.2)), design(2.0, (4.0, 4.0)), design(3.0, (3.0, 3.0))]
-    found = agreement([*designs, design(9.0)])
+    found = agreement(results_of([*designs, design(9.0)]))
     assert found is not None
     assert (found.pairs, found.kept, found.spearman) == (3, 2, 0.5)
-    assert agreement(designs[:1]) is None
+    assert agreement(results_of(designs[:1])) is None
     assert seed_noise(designs) == pytest.approx(math.sqrt(0.02 / 3))
 
 
@@ -324,5 +344,5 @@ def test_the_front_holds_what_nothing_beats_in_everything() -> None:
     beaten = design(2.0, flops_per_token=5, num_params=9)
     small = design(4.0, flops_per_token=9, num_params=1)
     designs = [cheap, beaten, good, small]
-    assert pareto_front(designs, "minimize") == [good, cheap, small]
-    assert pareto_front(designs, "maximize") == [small, cheap]
+    assert pareto_front(results_of(designs)) == [good, cheap, small]
+    assert pareto_front(results_of(designs, "maximize")) == [small, cheap]

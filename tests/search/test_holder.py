@@ -1,0 +1,139 @@
+"""What several workers do to one trial at the same time happens once."""
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+
+from archspec.search.holder import AGAIN, DEATHS, DIVERGED, INTERRUPTED, Holder
+from archspec.search.leases import LEASE, WORKER, Heart, Worker, beat
+from archspec.search.storage import open_url
+
+DEAD = Worker(host="far", machine="other", pid=1, started=2, session="x")
+CROWD = 6
+
+
+@pytest.fixture
+def url(storage_url: str | None, tmp_path: Path) -> str:
+    return storage_url or str(tmp_path / "study.journal")
+
+
+def holder(url: str, notes: list[str], lease: float = 60.0) -> Holder:
+    """One worker's own connection to the study."""
+    storage = open_url(url)
+    study = optuna.create_study(study_name="s", storage=storage, load_if_exists=True)
+
+    def queue_again(trial: optuna.trial.FrozenTrial, deaths: int) -> None:
+        attributes = {AGAIN: trial.number, DEATHS: deaths}
+        study.enqueue_trial({"x": trial.params["x"]}, user_attrs=attributes)
+
+    return Holder(
+        storage,
+        study,
+        key="key",
+        worker=Worker.here(),
+        heart=Heart(lambda *_: True, lambda: None, seconds=lease, interrupt=lambda: None),
+        lease=lease,
+        queue_again=queue_again,
+        notify=notes.append,
+    )
+
+
+def begin(held: Holder, worker: Worker | None = None, **attributes: object) -> int:
+    trial = held.study.ask()
+    trial.suggest_categorical("x", [1, 2, 3])
+    held.begin(trial.number)
+    trial.set_user_attr("key", "a design")
+    if worker is not None:
+        trial.set_user_attr(WORKER, worker.as_attribute())
+        trial.set_user_attr(LEASE, beat(0, 0.0))
+    for key, value in attributes.items():
+        trial.set_user_attr(key, value)
+    return trial.number
+
+
+def at_once(*actions: Callable[[], object]) -> list[object]:
+    barrier, found = threading.Barrier(len(actions)), []
+
+    def act(action: Callable[[], object]) -> None:
+        barrier.wait()
+        found.append(action())
+
+    threads = [threading.Thread(target=act, args=(action,)) for action in actions]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return found
+
+
+STORAGES = pytest.mark.parametrize(
+    "storage_url", ["journal", "sqlite", "postgresql", "redis"], indirect=True
+)
+
+
+@STORAGES
+def test_all_notice_a_death_and_its_design_is_queued_once(url: str) -> None:
+    notes: list[str] = []
+    crowd = [holder(url, notes) for _ in range(CROWD)]
+    number = begin(crowd[0], DEAD)
+    for held in crowd:
+        held.recover()  # silent for no time yet
+    at_once(*(held.recover for held in crowd))
+    trials = crowd[0].study.trials
+    assert trials[number].state == TrialState.FAIL
+    assert trials[number].user_attrs[INTERRUPTED] == "its worker died"
+    assert [(t.state, t.user_attrs[AGAIN]) for t in trials[1:]] == [(TrialState.WAITING, number)]
+    assert notes == [f"far:1 is gone; trial {number} is queued again"]
+
+
+@STORAGES
+def test_a_result_and_a_death_are_told_at_once_and_one_counts(url: str) -> None:
+    for _ in range(5):
+        first, second = holder(url, []), holder(url, [])
+        number = begin(first)
+        told, given = at_once(
+            lambda: ("told", first.tell(number, [1.0], {"metrics": {"a": 1.0}})),
+            lambda: ("given back", second.give_back(number, "its worker died", deaths=1)),
+        )
+        found = dict([told, given])
+        assert found["told"] != found["given back"]
+        trial = first.study.trials[number]
+        assert trial.state == (TrialState.COMPLETE if found["told"] else TrialState.FAIL)
+
+
+def test_a_result_whose_answer_was_lost_counts(url: str) -> None:
+    held = holder(url, [])
+    number = begin(held)
+    assert held.tell(number, [1.0], {})
+    assert held.tell(number, [1.0], {})
+    other = holder(url, [])
+    assert not other.tell(number, [1.0], {})
+
+
+def test_a_design_that_kills_its_workers_is_given_up(url: str) -> None:
+    notes: list[str] = []
+    held = holder(url, notes)
+    number = begin(held, DEAD, deaths=4)
+    held.recover()
+    held.recover()
+    trial = held.study.trials[number]
+    assert trial.state == TrialState.PRUNED
+    assert trial.user_attrs[DIVERGED] == "5 workers died over it"
+    assert len(held.study.trials) == 1
+    assert notes == [f"far:1 is gone; trial {number} is given up: 5 workers died over it"]
+
+
+def test_who_dies_between_failing_and_queueing_loses_no_design(url: str) -> None:
+    held = holder(url, [], lease=0.0)
+    number = begin(held)
+    queue_again, held._queue_again = held._queue_again, lambda *_: None
+    held.give_back(number, "its worker died")
+    held._queue_again = queue_again
+    assert len(held.study.trials) == 1
+    for _ in range(3):
+        held.recover()
+    assert [t.user_attrs[AGAIN] for t in held.study.trials[1:]] == [number]

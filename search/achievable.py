@@ -21,8 +21,7 @@ def check_achievable(allowed: FeasibleSpace) -> None:
         BudgetError: Naming each bound that is out of reach with the closest value any design has,
             or, when each is possible alone, the smallest set of bounds that exclude each other.
     """
-    nothing = np.zeros((len(allowed.space.choices), allowed.space.reads.shape[2]))
-    if allowed.program.best(allowed.program.scores(nothing)) is not None:
+    if some_design(allowed.program) is not None:
         return
     closest = [(bound, closest_design(allowed, bound)) for bound in allowed.bounds]
     alone = [
@@ -31,6 +30,11 @@ def check_achievable(allowed: FeasibleSpace) -> None:
         if design is not None and not _keeps(allowed, bound, design)
     ]
     raise BudgetError("\n".join(alone) if alone else _conflict(allowed))
+
+
+def some_design(program: Program) -> Design | None:
+    """Return any design that keeps to the bounds of a program, None if there is none."""
+    return program.best(program.scores(np.zeros((program.num_genes, program.width))))
 
 
 def closest_design(
@@ -44,8 +48,8 @@ def closest_design(
         others: The bounds that are.
     """
     program = Program(allowed.space, allowed.table, others)
-    sign = 1 if bound.side == "max" else -1
-    return program.best(sign * program.quantity(bound.quantity))
+    objective = program.quantity(bound.quantity)
+    return program.best(objective if bound.side == "max" else -objective)
 
 
 def _keeps(allowed: FeasibleSpace, bound: Bound, design: Design) -> bool:

@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 
 from archspec.cost.pricing import QUANTITIES, Flags, Ints
-from archspec.spec.search import Budgets
+from archspec.spec.search.budgets import Budgets
 from archspec.units import format_bytes, format_count, format_flops
 
 

@@ -20,36 +20,38 @@ class Drawing:
 
     def __init__(self, space: Space) -> None:
         self._space = space
-        self._labels = [space.labels(position) for position in range(len(space.choices))]
-        self._letters = _letters(dict.fromkeys(itertools.chain(*self._labels)))
+        labels = (labels for part in space.parts for labels in part.labels)
+        self._letters = _letters(dict.fromkeys(itertools.chain(*labels)))
 
     @property
     def legend(self) -> str:
         """What each letter stands for."""
         return ", ".join(f"{letter} {label}" for label, letter in self._letters.items())
 
+    def labels(self, design: Design) -> list[str]:
+        """Name what stands in every layer, tied ones each."""
+        part = self._space.parts[design.variant]
+        genes = part.gene_of.tolist()
+        return [part.labels[gene][design.layers[gene]] for gene in genes]
+
     def placement(self, design: Design) -> str:
         """Write the layers of a design, first to last."""
-        letters = [
-            self._letters[labels[choice]]
-            for labels, choice in zip(self._labels, design.layers, strict=True)
-        ]
+        letters = [self._letters[label] for label in self.labels(design)]
         if len(letters) <= _SPACED:
             return " ".join(letters)
         text = "".join(letters)
         return " ".join(text[start : start + 4] for start in range(0, len(text), 4))
 
     def pools(self, design: Design) -> str:
-        """Write the sizes of the pools that are read, ``big 64²``; empty if there are none."""
+        """Write sizes of the pools that are read and settings, ``big 64², d_model=128``."""
         read = self._space.model(design).pools
-        return ", ".join(f"{name} {pool.num_keys}²" for name, pool in sorted(read.items()))
+        pools = [f"{name} {pool.num_keys}²" for name, pool in sorted(read.items())]
+        settings = self._space.variants[design.variant].describe()
+        return ", ".join([*pools, *filter(None, [settings])])
 
     def words(self, design: Design) -> str:
         """Write a design in one string that needs no legend."""
-        labels = [
-            labels[choice] for labels, choice in zip(self._labels, design.layers, strict=True)
-        ]
-        runs = [(label, len(list(run))) for label, run in itertools.groupby(labels)]
+        runs = [(label, len(list(run))) for label, run in itertools.groupby(self.labels(design))]
         placed = ", ".join(label if count == 1 else f"{count} x {label}" for label, count in runs)
         pools = self.pools(design)
         return f"[{placed}]" + (f" with {pools}" if pools else "")

@@ -1,4 +1,4 @@
-"""The part of a space that keeps to the budgets: test, count, list and find members."""
+"""The part of a space that keeps to rules and budgets: test, count, list and find members."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ import numpy as np
 
 from archspec.cost.pricing import QUANTITIES, Flags, Ints, PriceTable, price
 from archspec.search.budget import Bound, RejectionCount, Rejections, feasible, resolve_bounds
+from archspec.search.prices import SpacePrices
 from archspec.search.program import Program
-from archspec.search.space import Design, Space
-from archspec.spec.search import SearchSpec
+from archspec.search.space import Design, Rows, Space
+from archspec.spec.search.spec import SearchSpec
 
 LISTED = 100_000  # spaces up to this many designs are listed in full
 SAMPLED = 20_000
@@ -20,7 +21,7 @@ SAMPLED = 20_000
 class FeasibleSpace:
     """A space, its prices and the bounds a design must keep to."""
 
-    def __init__(self, space: Space, table: PriceTable, bounds: Sequence[Bound]) -> None:
+    def __init__(self, space: Space, table: SpacePrices, bounds: Sequence[Bound]) -> None:
         self.space = space
         self.table = table
         self.bounds = tuple(bounds)
@@ -30,13 +31,18 @@ class FeasibleSpace:
         """Return the designs that a search document allows."""
         space = Space.of(spec)
         micro_tokens = spec.train.micro_tokens
-        table = PriceTable(spec.base, space.choices, space.pools, micro_tokens=micro_tokens)
+        tables = [
+            PriceTable(variant.base, variant.choices, space.pools, micro_tokens=micro_tokens)
+            for variant in space.variants
+        ]
         base = price(spec.base, micro_tokens=micro_tokens)
-        return cls(space, table, resolve_bounds(spec.budgets, base))
+        return cls(space, SpacePrices(space, tables), resolve_bounds(spec.budgets, base))
 
-    def admits(self, layers: Ints, sizes: Ints) -> Flags:
-        """Tell for each design, given as arrays, whether it keeps to every bound."""
-        return feasible(self.bounds, self.table.prices(layers, sizes))
+    def admits(self, layers: Ints, sizes: Ints, variants: Ints) -> Flags:
+        """Tell for each design whether it keeps rules and bounds; the arguments are a ``Rows``."""
+        kept = self.space.keeps_rules(Rows(layers, sizes, variants))
+        kept &= feasible(self.bounds, self.table.prices(layers, sizes, variants))
+        return kept
 
     def __contains__(self, design: Design) -> bool:
         return bool(self.admits(*self.space.arrays([design]))[0])
@@ -51,22 +57,17 @@ class FeasibleSpace:
         """Every member, in a fixed order; None if the space is too large to list."""
         if self.space.num_designs > LISTED:
             return None
-        return tuple(
-            design
-            for layers, sizes in self.space.enumerate()
-            for design in self.select(layers, sizes)
-        )
+        return tuple(design for rows in self.space.enumerate() for design in self.select(*rows))
 
     @functools.cached_property
-    def listed_arrays(self) -> tuple[Ints, Ints]:
-        """``listed`` as arrays, [N, L] and [N, P]; a space too large to list has none."""
+    def listed_arrays(self) -> Rows:
+        """``listed`` as arrays; a space too large to list has none."""
         return self.space.arrays(self.listed or ())
 
-    def select(self, layers: Ints, sizes: Ints) -> list[Design]:
-        """Return the members among designs given as arrays."""
-        kept = self.admits(layers, sizes)
-        rows = zip(layers[kept].tolist(), sizes[kept].tolist(), strict=True)
-        return [self.space.normal(placed, chosen) for placed, chosen in rows]
+    def select(self, layers: Ints, sizes: Ints, variants: Ints) -> list[Design]:
+        """Return the members among designs given as arrays, a ``Rows``."""
+        rows = Rows(layers, sizes, variants)
+        return self.space.designs(rows.take(self.admits(*rows)))
 
     @functools.cached_property
     def program(self) -> Program:
@@ -82,6 +83,6 @@ class FeasibleSpace:
         else:
             rng = np.random.default_rng(seed)
             batches = iter([self.space.draw(rng, SAMPLED)])
-        for layers, sizes in batches:
-            count.add(self.table.prices(layers, sizes))
+        for rows in batches:
+            count.add(self.table.prices(*rows))
         return count.result(num_designs)

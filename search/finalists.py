@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from archspec.search.objective import Outcome
 from archspec.search.results import DesignResult, rank
 from archspec.search.space import Design, Space
-from archspec.spec.search import SearchSpec
+from archspec.spec.search.spec import SearchSpec
 
 NUM_FRESH_SEEDS = 2
 _APART = 1000  # between one fresh seed and the next, more than the trainings of one outcome

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from archspec.search.feasible import FeasibleSpace
-from archspec.search.space import Design, Space
+from archspec.search.space import Design
+from archspec.search.subspace import Subspace
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,13 +22,17 @@ def hand_designs(allowed: FeasibleSpace) -> list[HandDesign]:
     """Return the hand designs that fit the budgets, each pool at the largest size that does.
 
     Every choice in all layers; three centred readers of a shared pool and one centred private
-    memory, over the first choice that is dense. Fixed layers stay as they are.
+    memory, over the first choice that is dense. Fixed layers stay as they are, tied layers are
+    placed by their first. Of several variants the first has all of these; the others, which are
+    named by what is set in them, only that of the first dense choice in all layers.
     """
     found: dict[Design, HandDesign] = {}
-    for name, layers in _placements(allowed.space):
-        design = _largest_that_fits(allowed, layers)
-        if design is not None and design not in found:
-            found[design] = HandDesign(name, design)
+    for variant, part in enumerate(allowed.space.parts):
+        for name, layers in _placements(part) if variant == 0 else [_uniform(part)]:
+            design = _largest_that_fits(allowed, layers, variant)
+            if design is not None and design not in found:
+                settings = part.variant.describe() if variant else ""
+                found[design] = HandDesign(", ".join(filter(None, (name, settings))), design)
     return list(found.values())
 
 
@@ -37,44 +42,52 @@ def centered(num_layers: int, count: int) -> list[int]:
     return [num_layers // 2 + ((2 * j - (count - 1)) * stride) // 2 for j in range(count)]
 
 
-def _placements(space: Space) -> Iterator[tuple[str, list[int]]]:
-    labels = max((space.labels(p) for p in range(len(space.choices))), key=len)
-    layers = max(space.choices, key=len)
-    for label in labels:
-        yield f"all {label}", _placed(space, label, {})
-    default = next(
-        (
-            label
-            for label, layer in zip(labels, layers, strict=True)
-            if {block.type for block in layer.blocks} == {"dense"}
-        ),
-        labels[0],
-    )
+def _placements(part: Subspace) -> Iterator[tuple[str, list[int]]]:
+    gene = _freest(part)
+    for label in part.labels[gene]:
+        yield f"all {label}", _placed(part, label, {})
+    default, depth = _default(part), len(part.gene_of)
     counts = {"shared_pool": 3, "memory": 1}
-    for label, layer in zip(labels, layers, strict=True):
+    for label, layer in zip(part.labels[gene], part.choices[gene], strict=True):
         count = counts.get(layer.blocks[0].type)
-        if len(layer.blocks) == 1 and count is not None and count <= len(space.choices):
-            positions = centered(len(space.choices), count)
-            placed = _placed(space, default, dict.fromkeys(positions, label))
+        if len(layer.blocks) == 1 and count is not None and count <= depth:
+            placed = _placed(part, default, dict.fromkeys(centered(depth, count), label))
             yield f"centred {label}", placed
 
 
-def _placed(space: Space, default: str, others: dict[int, str]) -> list[int]:
-    """Return the choices for these names; a position that lacks one keeps its only choice."""
-    layers = []
-    for position in range(len(space.choices)):
-        labels = space.labels(position)
-        wanted = others.get(position, default)
-        layers.append(labels.index(wanted) if wanted in labels else 0)
-    return layers
+def _uniform(part: Subspace) -> tuple[str, list[int]]:
+    return f"all {_default(part)}", _placed(part, _default(part), {})
 
 
-def _largest_that_fits(allowed: FeasibleSpace, layers: list[int]) -> Design | None:
+def _freest(part: Subspace) -> int:
+    """Return a gene with the most choices."""
+    return max(range(len(part.genes)), key=lambda gene: len(part.choices[gene]))
+
+
+def _default(part: Subspace) -> str:
+    """Return the first choice that is dense, or the first of all."""
+    gene = _freest(part)
+    for label, layer in zip(part.labels[gene], part.choices[gene], strict=True):
+        if {block.type for block in layer.blocks} == {"dense"}:
+            return label
+    return part.labels[gene][0]
+
+
+def _placed(part: Subspace, default: str, others: dict[int, str]) -> list[int]:
+    """Return the choices for these names; a gene that lacks one keeps its only choice."""
+    chosen = []
+    for layers, labels in zip(part.genes, part.labels, strict=True):
+        wanted = others.get(layers[0], default)
+        chosen.append(labels.index(wanted) if wanted in labels else 0)
+    return chosen
+
+
+def _largest_that_fits(allowed: FeasibleSpace, layers: list[int], variant: int) -> Design | None:
     """Return the placement with the sizes, taken together, that store most and fit."""
     space = allowed.space
     candidates: list[list[int]] = [[]]
     for sizes in space.pools.values():
         candidates = [[*given, size] for given in candidates for size in range(len(sizes))]
-    designs = dict.fromkeys(space.normal(layers, sizes) for sizes in candidates)
+    designs = dict.fromkeys(space.normal(layers, sizes, variant) for sizes in candidates)
     fitting = [design for design in designs if design in allowed]
     return max(fitting, key=lambda d: allowed.prices(d)["num_params"], default=None)

@@ -1,108 +1,154 @@
 """Designs by integer programming: the best under linear scores that keeps to every bound.
 
-One binary variable says that a position takes an option, that is a choice together with the sizes
-of the pools it reads; another, z, that a pool exists at a size. An option implies its pools, a pool
-implies a reader, so a pool's rows are paid once. HiGHS works in floating point; its answer is
-checked in integers, and one that breaks a bound by a rounding is cut off and the program solved
-again, so no design is lost and none comes out that does not fit.
+Every variant has a program of its own. Those that cannot beat the best design found so far are not
+solved. HiGHS works in floating point; its answer is checked in integers, and one that breaks a
+bound by a rounding is cut off and the program solved again, so no design is lost and none comes out
+that does not fit.
 """
 
 from __future__ import annotations
 
-import itertools
-import math
-from collections.abc import Collection, Sequence
+import functools
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
-from scipy import sparse
-from scipy.optimize import Bounds as VariableBounds
-from scipy.optimize import LinearConstraint, milp
 
-from archspec.cost.pricing import QUANTITIES, PriceTable
 from archspec.search.budget import Bound, feasible
+from archspec.search.features import Floats, Scores
+from archspec.search.prices import SpacePrices
 from archspec.search.space import Design, Space
+from archspec.search.variant_program import SolverError, VariantProgram
 
-Floats = npt.NDArray[np.float64]
-_LARGEST = 1e6  # coefficients are scaled below this, where HiGHS' tolerances are meaningful
+__all__ = ["Objective", "Program", "SolverError"]
 _LAZY_CUTS = 8  # so many known designs are cut off one by one, then all the others at once
 
 
-class SolverError(RuntimeError):
-    """The integer program gave neither a design nor a proof that there is none."""
-
-
 @dataclass(frozen=True, slots=True)
-class _Option:
-    """A choice at a position, with the size of every pool it reads as (pool, size)."""
+class Objective:
+    """What a program makes least.
 
-    position: int
-    choice: int
-    sizes: tuple[tuple[int, int], ...]
+    Attributes:
+        vectors: Of each variant.
+        factors: What makes the variants' objectives comparable.
+        offsets: Likewise.
+    """
+
+    vectors: tuple[Floats, ...]
+    factors: tuple[float, ...]
+    offsets: tuple[float, ...]
+
+    def __neg__(self) -> Objective:
+        return Objective(
+            tuple(-vector for vector in self.vectors),
+            self.factors,
+            tuple(-offset for offset in self.offsets),
+        )
 
 
 class Program:
-    """The integer program of a space under bounds, built once and solved for many objectives."""
+    """The integer program of a space under bounds, built once and solved for many objectives.
 
-    def __init__(self, space: Space, table: PriceTable, bounds: Sequence[Bound]) -> None:
+    Attributes:
+        num_genes: The most genes of any variant.
+        width: The most choices of any gene.
+    """
+
+    def __init__(self, space: Space, table: SpacePrices, bounds: Sequence[Bound]) -> None:
         self._space = space
         self._table = table
         self._bounds = tuple(bounds)
-        self._options = list(_options(space))
-        self._index = {option: i for i, option in enumerate(self._options)}
-        self._pool_start: list[int] = []
-        self._num_variables = len(self._options)
-        for sizes in space.pools.values():
-            self._pool_start.append(self._num_variables)
-            self._num_variables += len(sizes)
-        self._constraints = [self._structure(), *(self._bound(bound) for bound in bounds)]
+        self.num_genes = space.num_genes
+        self.width = max(part.width for part in space.parts)
 
-    def scores(self, layers: Floats, pools: Sequence[Floats] = ()) -> Floats:
+    @functools.cached_property
+    def _programs(self) -> tuple[VariantProgram, ...]:
+        pairs = zip(self._space.parts, self._table.tables, strict=True)
+        return tuple(VariantProgram(part, table, self._bounds) for part, table in pairs)
+
+    def scores(self, layers: Floats, pools: Sequence[Floats] = ()) -> Objective:
         """Return the objective that adds one score per chosen layer and one per pool and size.
 
         Args:
-            layers: Score of each choice at each position, [L, C].
+            layers: Score of each choice of each gene, [G, C], the same in every variant.
             pools: For each pool, the score of having it at each size, [S]; none by default.
         """
-        vector = np.zeros(self._num_variables)
-        for index, option in enumerate(self._options):
-            vector[index] = layers[option.position, option.choice]
-        for start, values in zip(self._pool_start, pools, strict=False):
-            vector[start : start + len(values)] = values
-        return vector
+        return self.objective([Scores(layers, pools)] * len(self._space.parts))
 
-    def quantity(self, name: str) -> Floats:
+    def objective(self, scores: Sequence[Scores]) -> Objective:
+        """Return the objective that is a score, given for each variant."""
+        pairs = zip(self._programs, scores, strict=True)
+        return Objective(
+            tuple(program.objective(score) for program, score in pairs),
+            (1.0,) * len(scores),
+            tuple(score.offset for score in scores),
+        )
+
+    def quantity(self, name: str) -> Objective:
         """Return the objective that is a quantity, in units that lose nothing to rounding."""
-        values, _ = self._reduced(self._prices(name), 0)
-        return values.astype(np.float64)
+        found = [program.quantity(name) for program in self._programs]
+        vectors, factors, offsets = zip(*found, strict=True)
+        return Objective(vectors, factors, offsets)
 
     def best(
-        self, objective: Floats, *, excluded: Collection[Design] = (), gap: float = 0.0
+        self, objective: Objective, *, excluded: Collection[Design] = (), gap: float = 0.0
     ) -> Design | None:
         """Return the design with the least objective, None if no design is left.
 
         Args:
-            objective: From ``scores`` or ``quantity``.
+            objective: From ``scores``, ``objective`` or ``quantity``.
             excluded: Designs that must not come out.
             gap: Relative distance from the optimum that is good enough.
 
         Raises:
             SolverError: If HiGHS gives up.
         """
+        best: Design | None = None
+        least = np.inf
+        for floor, variant in self._most_promising_first(objective):
+            if floor >= least:
+                break
+            design = self._best_of(variant, objective.vectors[variant], excluded, gap)
+            if design is None:
+                continue
+            value = self._value(objective, design)
+            if value < least:
+                best, least = design, value
+        return best
+
+    def _most_promising_first(self, objective: Objective) -> Iterator[tuple[float, int]]:
+        """Yield a value that no design of a variant is below, and the variant, lowest first."""
+        floors = (
+            objective.factors[index] * program.least(objective.vectors[index])
+            + objective.offsets[index]
+            for index, program in enumerate(self._programs)
+        )
+        yield from sorted((floor, index) for index, floor in enumerate(floors))
+
+    def _value(self, objective: Objective, design: Design) -> float:
+        index = design.variant
+        value = self._programs[index].value(objective.vectors[index], (design.layers, design.sizes))
+        return objective.factors[index] * value + objective.offsets[index]
+
+    def _best_of(
+        self, variant: int, objective: Floats, excluded: Collection[Design], gap: float
+    ) -> Design | None:
         cuts: list[Design] = []
         lazy = _LAZY_CUTS
         while True:
-            design = self._solve(objective, cuts, gap)
-            if design is None:
+            cut = [(design.layers, design.sizes) for design in cuts]
+            genes = self._programs[variant].solve(objective, cut, gap)
+            if genes is None:
                 return None
+            design = self._space.normal(*genes, variant)
             known = design in excluded
             if not known and self._fits(design):
                 return design
             cuts.append(design)
             lazy -= known
             if lazy == 0:
-                cuts = [*(cut for cut in cuts if cut not in excluded), *excluded]
+                others = (design for design in excluded if design.variant == variant)
+                cuts = [*(cut for cut in cuts if cut not in excluded), *others]
 
     def nearest(
         self, design: Design, rng: np.random.Generator, *, excluded: Collection[Design] = ()
@@ -110,142 +156,34 @@ class Program:
         """Return an allowed design that differs from ``design`` in as few layers as possible.
 
         Which of several equally near ones is up to ``rng``; keeping a pool's size counts half a
-        layer.
+        layer. Other variants come after all of its own.
         """
-        shape = (len(design.layers), self._space.reads.shape[2])
-        layers = rng.uniform(0.9, 1.1, size=shape)
-        layers[np.arange(shape[0]), design.layers] = 0.0
-        pools = []
-        for size, sizes in zip(design.sizes, self._space.pools.values(), strict=True):
-            pools.append(np.where(np.arange(len(sizes)) == size, 0.0, 0.5))
-        return self.best(self.scores(layers, pools), excluded=excluded, gap=0.01)
+        part = self._space.parts[design.variant]
+        layers = rng.uniform(0.9, 1.1, size=(len(part.genes), part.width))
+        layers[np.arange(len(part.genes)), design.layers] = 0.0
+        pools = [
+            np.where(np.arange(len(sizes)) == size, 0.0, 0.5)
+            for size, sizes in zip(design.sizes, self._space.pools.values(), strict=True)
+        ]
+        own = self._programs[design.variant].objective(Scores(layers, pools))
+        found = self._best_of(design.variant, own, excluded, 0.01)
+        if found is not None or len(self._space.parts) == 1:
+            return found
+        return self.best(self.random(rng), excluded=excluded, gap=0.1)
+
+    def random(self, rng: np.random.Generator) -> Objective:
+        """Return an objective that prefers random choices in random variants."""
+        return self.objective(
+            [
+                Scores(
+                    rng.normal(size=(len(part.genes), part.width)),
+                    [rng.normal(size=len(sizes)) for sizes in part.pools.values()],
+                    float(rng.normal(scale=np.sqrt(len(part.genes)))),
+                )
+                for part in self._space.parts
+            ]
+        )
 
     def _fits(self, design: Design) -> bool:
         prices = self._table.prices(*self._space.arrays([design]))
         return bool(feasible(self._bounds, prices)[0])
-
-    def _solve(self, objective: Floats, cuts: Sequence[Design], gap: float) -> Design | None:
-        constraints = list(self._constraints)
-        if cuts:
-            constraints.append(self._cut_off(cuts))
-        result = milp(
-            objective,
-            integrality=np.ones(self._num_variables, dtype=np.int64),
-            bounds=VariableBounds(0, 1),
-            constraints=constraints,
-            options={"mip_rel_gap": gap},
-        )
-        if result.x is not None:
-            return self._design(result.x)
-        if result.status == 2:  # infeasible
-            return None
-        raise SolverError(f"HiGHS stopped with status {result.status}: {result.message}")
-
-    def _design(self, values: Floats) -> Design:
-        layers = [0] * len(self._space.choices)
-        for option, value in zip(self._options, values, strict=False):
-            if value > 0.5:
-                layers[option.position] = option.choice
-        sizes = [
-            int(np.argmax(values[start : start + len(sizes)]))
-            for start, sizes in zip(self._pool_start, self._space.pools.values(), strict=True)
-        ]
-        return self._space.normal(layers, sizes)
-
-    def _chosen(self, design: Design) -> list[int]:
-        """Return the options that make up a design."""
-        found = []
-        for position, choice in enumerate(design.layers):
-            read = np.flatnonzero(self._space.reads[:, position, choice])
-            sizes = tuple((int(pool), design.sizes[pool]) for pool in read)
-            found.append(self._index[_Option(position, choice, sizes)])
-        return found
-
-    def _cut_off(self, designs: Sequence[Design]) -> LinearConstraint:
-        rows = sparse.lil_array((len(designs), self._num_variables))
-        for row, design in enumerate(designs):
-            rows[row, self._chosen(design)] = 1
-        return LinearConstraint(rows.tocsr(), -np.inf, len(self._space.choices) - 1)
-
-    def _structure(self) -> LinearConstraint:
-        """One option per position, one size per pool, pools exactly where they are read."""
-        rows: list[tuple[dict[int, int], float, float]] = []
-        for position in range(len(self._space.choices)):
-            members = [i for i, option in enumerate(self._options) if option.position == position]
-            rows.append((dict.fromkeys(members, 1), 1, 1))
-        readers: dict[tuple[int, int], dict[int, list[int]]] = {}
-        for index, option in enumerate(self._options):
-            for key in option.sizes:
-                readers.setdefault(key, {}).setdefault(option.position, []).append(index)
-        for (pool, size), positions in readers.items():
-            variable = self._pool_start[pool] + size
-            rows.extend(
-                ({**dict.fromkeys(members, 1), variable: -1}, -np.inf, 0)
-                for members in positions.values()
-            )
-            everyone = [index for members in positions.values() for index in members]
-            rows.append(({**dict.fromkeys(everyone, -1), variable: 1}, -np.inf, 0))
-        for start, sizes in zip(self._pool_start, self._space.pools.values(), strict=True):
-            rows.append((dict.fromkeys(range(start, start + len(sizes)), 1), 0, 1))
-        return _constraint(rows, self._num_variables)
-
-    def _prices(self, quantity: str) -> list[int]:
-        """Return what each variable adds to a quantity, as Python integers."""
-        column = QUANTITIES.index(quantity)
-        pools = list(self._table.pools.values())
-        prices = []
-        for option in self._options:
-            here = option.position, option.choice
-            price = int(self._table.own[(*here, column)])
-            price += sum(int(pools[p].readers[(s, *here, column)]) for p, s in option.sizes)
-            prices.append(price)
-        for pool in pools:
-            prices.extend(int(rows[column]) for rows in pool.rows)
-        return prices
-
-    def _reduced(self, prices: list[int], limit: int) -> tuple[npt.NDArray[np.object_], float]:
-        """Shrink the numbers of a bound without changing which designs keep to it.
-
-        Every position costs at least its cheapest option, which is taken off both sides; then both
-        are divided by the greatest common divisor. The limit may come out as a fraction.
-        """
-        shrunk = np.array(prices, dtype=object)
-        for position in range(len(self._space.choices)):
-            members = [i for i, option in enumerate(self._options) if option.position == position]
-            least = min(prices[i] for i in members)
-            shrunk[members] -= least
-            limit -= least
-        divisor = math.gcd(*map(int, shrunk)) or 1
-        return shrunk // divisor, limit / divisor
-
-    def _bound(self, bound: Bound) -> LinearConstraint:
-        limit = bound.limit - int(self._table.fixed[bound.column])
-        values, reduced = self._reduced(self._prices(bound.quantity), limit)
-        reduced = math.floor(reduced) if bound.side == "max" else math.ceil(reduced)
-        scale = min(1.0, _LARGEST / max(1, *map(abs, values)))
-        row = sparse.csr_array(values.astype(np.float64)[None, :] * scale)
-        if bound.side == "max":
-            return LinearConstraint(row, -np.inf, reduced * scale)
-        return LinearConstraint(row, reduced * scale, np.inf)
-
-
-def _options(space: Space) -> list[_Option]:
-    options = []
-    sizes = [range(len(values)) for values in space.pools.values()]
-    for position, layers in enumerate(space.choices):
-        for choice in range(len(layers)):
-            read = [int(pool) for pool in np.flatnonzero(space.reads[:, position, choice])]
-            for combination in itertools.product(*(sizes[pool] for pool in read)):
-                pairs = tuple(zip(read, combination, strict=True))
-                options.append(_Option(position, choice, pairs))
-    return options
-
-
-def _constraint(
-    rows: Sequence[tuple[dict[int, int], float, float]], width: int
-) -> LinearConstraint:
-    matrix = sparse.lil_array((len(rows), width))
-    for index, (members, _, _) in enumerate(rows):
-        for variable, value in members.items():
-            matrix[index, variable] = value
-    return LinearConstraint(matrix.tocsr(), [row[1] for row in rows], [row[2] for row in rows])

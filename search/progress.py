@@ -14,7 +14,7 @@ from archspec.search.objective import Outcome
 from archspec.search.results import BudgetResult, SpaceResult, rank
 from archspec.search.space import Design
 from archspec.search.trials import Trials
-from archspec.spec.search import SearchSpec
+from archspec.spec.search.spec import SearchSpec
 
 
 def describe_space(allowed: FeasibleSpace) -> tuple[SpaceResult, tuple[BudgetResult, ...]]:
@@ -24,7 +24,7 @@ def describe_space(allowed: FeasibleSpace) -> tuple[SpaceResult, tuple[BudgetRes
         num_designs=counted.num_designs,
         num_priced=counted.num_priced,
         num_feasible=counted.num_feasible,
-        num_layers=len(allowed.space.choices),
+        num_layers=max(len(part.gene_of) for part in allowed.space.parts),
         pools=allowed.space.pools,
         legend=Drawing(allowed.space).legend,
     )

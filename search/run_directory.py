@@ -29,7 +29,7 @@ from archspec.errors import RunError
 from archspec.spec.dump import to_document
 from archspec.spec.load import load_search
 from archspec.spec.model import LayerSpec, ModelSpec
-from archspec.spec.search import SearchSpec
+from archspec.spec.search.spec import SearchSpec
 from archspec.train.difference import describe_difference
 from archspec.train.files import new_directory, read_json, replace_text
 

@@ -1,18 +1,23 @@
-"""The designs a search chooses among: one layer for every position, one size for every pool."""
+"""The designs a search chooses among: a variant, a choice for every gene, sizes of the pools."""
 
 from __future__ import annotations
 
-import itertools
-import math
-from collections.abc import Iterator, Sequence
+import dataclasses
+import functools
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from archspec.cost.pricing import Flags, Ints
+from archspec.search.features import Features, Floats, Scores
+from archspec.search.subspace import Subspace
 from archspec.spec.dump import spec_hash
 from archspec.spec.model import LayerSpec, ModelSpec
-from archspec.spec.search import SearchSpec
+from archspec.spec.search.spec import SearchSpec
+from archspec.spec.search.variant import Variant
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,144 +25,246 @@ class Design:
     """One point of a space, as indices; equal designs are equal once ``Space.normal`` made them.
 
     Attributes:
-        layers: For each position the index of its choice.
+        layers: For each gene of its variant the index of its choice; a gene is one layer, or
+            several that are tied.
         sizes: For each pool the index of its size; 0 for a pool nobody reads.
+        variant: The index of its variant.
     """
 
     layers: tuple[int, ...]
     sizes: tuple[int, ...]
+    variant: int = 0
+
+
+class Rows(NamedTuple):
+    """N designs as arrays.
+
+    Attributes:
+        layers: Index of the choice of each gene, [N, G]; 0 for genes that a variant lacks.
+        sizes: Index of the size of each pool, [N, P].
+        variants: Index of the variant, [N].
+    """
+
+    layers: Ints
+    sizes: Ints
+    variants: Ints
+
+    def take(self, kept: Flags | Ints) -> Rows:
+        """Return some of the designs."""
+        return Rows(self.layers[kept], self.sizes[kept], self.variants[kept])
 
 
 class Space:
     """What may vary around a base model.
 
     Attributes:
-        base: Everything that does not vary.
-        choices: The layers that may stand at each position.
+        variants: What is set outside layers and pools, one entry for each combination.
+        parts: The designs of each variant.
         pools: Every pool that some choice reads, to the values its num_keys may take.
-        reads: Whether a choice reads a pool, [P, L, C].
+        num_genes: The most genes of any variant.
     """
 
     def __init__(
-        self,
-        base: ModelSpec,
-        choices: Sequence[Sequence[LayerSpec]],
-        pool_sizes: dict[str, tuple[int, ...]],
+        self, variants: Sequence[Variant], pool_sizes: Mapping[str, tuple[int, ...]]
     ) -> None:
-        self.base = base
-        self.choices = tuple(map(tuple, choices))
-        used = {b.pool_name for layers in choices for layer in layers for b in layer.blocks}
-        self.pools: dict[str, tuple[int, ...]] = {
-            name: pool_sizes.get(name, (pool.num_keys,))
-            for name, pool in sorted(base.template_pools.items())
-            if name in used
-        }
-        self._counts = [len(layers) for layers in self.choices]
-        self._size_counts = [len(sizes) for sizes in self.pools.values()]
-        self.reads: Flags = np.zeros(
-            (len(self.pools), len(self.choices), max(self._counts)), dtype=np.bool_
-        )
-        for pool, name in enumerate(self.pools):
-            for position, layers in enumerate(self.choices):
-                for index, layer in enumerate(layers):
-                    self.reads[pool, position, index] = any(
-                        block.pool_name == name for block in layer.blocks
-                    )
+        self.variants = tuple(variants)
+        self.pools = dict(sorted(_pools(self.variants, pool_sizes).items()))
+        self.parts = tuple(Subspace(variant, self.pools) for variant in self.variants)
+        self.num_genes = max(len(part.genes) for part in self.parts)
 
     @classmethod
     def of(cls, spec: SearchSpec) -> Space:
         """Return the space of a search document."""
-        return cls(spec.base, spec.choices, dict(spec.pool_sizes))
+        return cls(spec.variants, spec.pool_sizes)
 
-    def labels(self, position: int) -> tuple[str, ...]:
-        """Name the choices of a position, the blocks of a sum joined by ``+``."""
-        return tuple("+".join(layer.names) for layer in self.choices[position])
+    @property
+    def base(self) -> ModelSpec:
+        """The base of the first variant."""
+        return self.parts[0].base
 
-    def normal(self, layers: Sequence[int], sizes: Sequence[int]) -> Design:
-        """Return the design of these indices, sizes that nobody reads set to 0."""
-        chosen = self.reads[:, np.arange(len(layers)), np.asarray(layers)]  # [P, L]
-        kept = (int(size) if row.any() else 0 for size, row in zip(sizes, chosen, strict=True))
-        return Design(tuple(map(int, layers)), tuple(kept))
+    @property
+    def choices(self) -> tuple[tuple[LayerSpec, ...], ...]:
+        """What may stand in each gene of the first variant."""
+        return self.parts[0].choices
 
-    def arrays(self, designs: Sequence[Design]) -> tuple[Ints, Ints]:
-        """Return designs as arrays, [N, L] and [N, P]."""
-        count = len(designs)
-        layers: Ints = np.array([d.layers for d in designs], dtype=np.int64)
-        sizes: Ints = np.array([d.sizes for d in designs], dtype=np.int64)
-        return layers.reshape(count, len(self.choices)), sizes.reshape(count, len(self.pools))
+    @property
+    def reads(self) -> Flags:
+        """Whether a choice of the first variant reads a pool, [P, G, C]."""
+        return self.parts[0].reads
+
+    @property
+    def settings(self) -> dict[str, tuple[object, ...]]:
+        """What varies outside layers and pools: key to the values it takes."""
+        found: dict[str, dict[object, None]] = {}
+        for variant in self.variants:
+            for key, value in variant.settings.items():
+                found.setdefault(key, {})[value] = None
+        return {key: tuple(values) for key, values in found.items()}
+
+    def labels(self, gene: int, variant: int = 0) -> tuple[str, ...]:
+        """Name the choices of a gene, the blocks of a sum joined by ``+``."""
+        return self.parts[variant].labels[gene]
+
+    def normal(self, layers: Sequence[int], sizes: Sequence[int], variant: int = 0) -> Design:
+        """Return the design of these indices; genes that the variant lacks are dropped.
+
+        Sizes of pools that nobody reads are set to 0.
+        """
+        part = self.parts[int(variant)]
+        placed = np.asarray(layers, dtype=np.int64)[: len(part.genes)]
+        read = part.read(placed[None])[0]
+        kept = (int(size) if used else 0 for size, used in zip(sizes, read, strict=True))
+        return Design(tuple(placed.tolist()), tuple(kept), int(variant))
+
+    def arrays(self, designs: Sequence[Design]) -> Rows:
+        """Return designs as arrays."""
+        layers: Ints = np.zeros((len(designs), self.num_genes), dtype=np.int64)
+        sizes: Ints = np.zeros((len(designs), len(self.pools)), dtype=np.int64)
+        for row, design in enumerate(designs):
+            layers[row, : len(design.layers)] = design.layers
+            sizes[row] = design.sizes
+        variants: Ints = np.array([design.variant for design in designs], dtype=np.int64)
+        return Rows(layers, sizes, variants)
+
+    def designs(self, rows: Rows) -> list[Design]:
+        """Return the designs of arrays."""
+        return [self.normal(*row) for row in zip(*(a.tolist() for a in rows), strict=True)]
+
+    def by_variant(self, variants: Ints) -> Iterator[tuple[Subspace, int, Ints]]:
+        """Yield every variant that occurs: its designs, its index, and the rows where it does."""
+        for index in np.unique(variants).tolist():
+            yield self.parts[index], index, np.flatnonzero(variants == index)
 
     def model(self, design: Design) -> ModelSpec:
         """Write a design out as a model; pools nobody reads are dropped."""
-        layers = tuple(self.choices[i][c] for i, c in enumerate(design.layers))
+        part = self.parts[design.variant]
+        layers = tuple(_plainly_named(layer) for layer in part.layers(design.layers))
         read = {block.pool_name for layer in layers for block in layer.blocks}
         pools = {
-            name: self.base.template_pools[name].model_copy(update={"num_keys": sizes[index]})
+            name: part.base.template_pools[name].model_copy(update={"num_keys": sizes[index]})
             for (name, sizes), index in zip(self.pools.items(), design.sizes, strict=True)
             if name in read
         }
-        return self.base.replace(layers=layers, pools=pools)
+        return part.base.replace(layers=layers, pools=pools)
 
     def hash(self, design: Design) -> str:
         """Return the canonical hash of a design, that of its written-out model."""
         return spec_hash(self.model(design))
 
-    @property
+    @functools.cached_property
     def num_designs(self) -> int:
-        """How many different designs there are, budgets aside.
+        """How many different designs keep the rules between layers, budgets aside.
 
-        A pool of S sizes counts S times where it is read and once where it is not, that is
-        1 + (S - 1) * read; the product over the pools, multiplied out.
+        An upper bound unless ``is_counted``.
         """
-        varied = [p for p, count in enumerate(self._size_counts) if count > 1]
-        return sum(
-            math.prod(self._size_counts[p] - 1 for p in subset) * self._num_reading_all(subset)
-            for size in range(len(varied) + 1)
-            for subset in itertools.combinations(varied, size)
-        )
+        return sum(part.graph.num_designs for part in self.parts)
 
-    def _num_reading_all(self, pools: tuple[int, ...]) -> int:
-        """Count the placements in which every one of ``pools`` has a reader."""
-        total = 0
-        for size in range(len(pools) + 1):
-            for shunned in itertools.combinations(pools, size):
-                total += (-1) ** size * self._num_reading_none(shunned)
-        return total
+    @property
+    def is_counted(self) -> bool:
+        """Whether ``num_designs`` is exact: no rule had too many states to be counted with."""
+        return all(part.graph.exact for part in self.parts)
 
-    def _num_reading_none(self, pools: tuple[int, ...]) -> int:
-        return math.prod(
-            sum(not self.reads[list(pools), position, index].any() for index in range(count))
-            for position, count in enumerate(self._counts)
-        )
+    def draw(self, rng: np.random.Generator, count: int) -> Rows:
+        """Draw designs that keep the rules, uniformly among the different ones.
 
-    def draw(self, rng: np.random.Generator, count: int) -> tuple[Ints, Ints]:
-        """Draw designs uniformly among the different ones; at most ``count`` come back.
-
-        Where a pool is not read only its first size is kept, so no design is likelier for having
-        several ways to be written.
+        Fewer than ``count`` come back only from a space that is not ``is_counted``.
         """
-        layers: Ints = rng.integers(0, self._counts, size=(count, len(self._counts)))
-        sizes: Ints = rng.integers(
-            0, np.array(self._size_counts, dtype=np.int64), size=(count, len(self.pools))
+        numbers = [part.graph.num_designs for part in self.parts]
+        total = sum(numbers)
+        if not total:
+            return self._rows([])
+        drawn = rng.multinomial(count, [number / total for number in numbers])
+        batches = []
+        for index, part in enumerate(self.parts):
+            if drawn[index]:
+                layers, sizes = part.graph.uniform.draw(rng, int(drawn[index]))
+                batches.append((index, layers, sizes))
+        rows = self._rows(batches)
+        return rows.take(rng.permutation(len(rows.variants))) if len(self.parts) > 1 else rows
+
+    def enumerate(self, chunk: int = 8192) -> Iterator[Rows]:
+        """Yield every design that keeps the rules once, in arrays of at most ``chunk`` rows."""
+        for index, part in enumerate(self.parts):
+            for layers, sizes in part.graph.enumerate(chunk):
+                yield self._rows([(index, layers, sizes)])
+
+    def _rows(self, batches: Sequence[tuple[int, Ints, Ints]]) -> Rows:
+        """Join designs of several variants; those that break a rule the graph lacks are dropped."""
+        count = sum(len(layers) for _, layers, _ in batches)
+        rows = Rows(
+            np.zeros((count, self.num_genes), dtype=np.int64),
+            np.zeros((count, len(self.pools)), dtype=np.int64),
+            np.zeros(count, dtype=np.int64),
         )
-        kept = self._is_normal(layers, sizes)
-        return layers[kept], sizes[kept]
+        start = 0
+        for index, layers, sizes in batches:
+            here = slice(start, start + len(layers))
+            rows.layers[here, : layers.shape[1]] = layers
+            rows.sizes[here], rows.variants[here] = sizes, index
+            start += len(layers)
+        return rows if self.is_counted else rows.take(self.keeps_rules(rows))
 
-    def enumerate(self, chunk: int = 8192) -> Iterator[tuple[Ints, Ints]]:
-        """Yield every design once, in arrays of at most ``chunk`` rows."""
-        radices = np.array([*self._counts, *self._size_counts], dtype=np.int64)
-        total = math.prod(map(int, radices))
-        for start in range(0, total, chunk):
-            numbers = np.arange(start, min(start + chunk, total), dtype=np.int64)
-            digits: Ints = np.empty((len(numbers), len(radices)), dtype=np.int64)
-            for column, radix in enumerate(radices):
-                numbers, digits[:, column] = np.divmod(numbers, radix)
-            layers, sizes = np.split(digits, [len(self._counts)], axis=1)
-            kept = self._is_normal(layers, sizes)
-            yield layers[kept], sizes[kept]
-
-    def _is_normal(self, layers: Ints, sizes: Ints) -> Flags:
-        positions = np.arange(layers.shape[1])
-        kept: Flags = np.ones(len(layers), dtype=np.bool_)
-        for pool, reads in enumerate(self.reads):
-            kept &= reads[positions, layers].any(axis=1) | (sizes[:, pool] == 0)
+    def keeps_rules(self, rows: Rows) -> Flags:
+        """Tell for each design whether it keeps the rules between layers."""
+        kept: Flags = np.ones(len(rows.variants), dtype=np.bool_)
+        for part, _, here in self.by_variant(rows.variants):
+            kept[here] = part.keeps_rules(rows.layers[here, : len(part.genes)])
         return kept
+
+    @functools.cached_property
+    def feature_map(self) -> Features:
+        """What surrogates learn from: features that add up over layers, in every variant."""
+        return Features(self.parts)
+
+    def features(self, designs: Sequence[Design] | Rows) -> Floats:
+        """Return the features of designs, [N, F]; see ``feature_map`` for what they are."""
+        rows = designs if isinstance(designs, Rows) else self.arrays(designs)
+        found: Floats = np.empty((len(rows.variants), self.feature_map.size))
+        for part, index, here in self.by_variant(rows.variants):
+            layers = rows.layers[here, : len(part.genes)]
+            found[here] = self.feature_map.of(index, layers, rows.sizes[here], part.read(layers))
+        return found
+
+    def carried(self, design: Design, variant: int) -> Design:
+        """Return the design of another variant that is most like one, by relative depth.
+
+        A choice that the other variant lacks at a gene is replaced by its first.
+        """
+        if variant == design.variant:
+            return design
+        here, there = self.parts[design.variant], self.parts[variant]
+        genes = here.gene_of.tolist()
+        chosen = []
+        for layers, labels in zip(there.genes, there.labels, strict=True):
+            at = (2 * layers[0] + 1) * len(genes) // (2 * len(there.gene_of))
+            label = here.labels[genes[at]][design.layers[genes[at]]]
+            chosen.append(labels.index(label) if label in labels else 0)
+        return self.normal(chosen, design.sizes, variant)
+
+    def score(self, scores: Sequence[Scores], rows: Rows) -> Floats:
+        """Return linear scores, given for each variant, of designs, [N]."""
+        found: Floats = np.empty(len(rows.variants))
+        for part, index, here in self.by_variant(rows.variants):
+            layers = rows.layers[here, : len(part.genes)]
+            found[here] = scores[index].of(layers, rows.sizes[here], part.read(layers))
+        return found
+
+
+def _pools(
+    variants: Sequence[Variant], pool_sizes: Mapping[str, tuple[int, ...]]
+) -> dict[str, tuple[int, ...]]:
+    """Return the sizes of every pool that some choice reads."""
+    found = {}
+    for variant in variants:
+        layers = {layer for choices in variant.choices for layer in choices}
+        used = {block.pool_name for layer in layers for block in layer.blocks}
+        for name, pool in variant.base.template_pools.items():
+            if name in used:
+                found[name] = pool_sizes.get(name, (pool.num_keys,))
+    return found
+
+
+def _plainly_named(layer: LayerSpec) -> LayerSpec:
+    """Name blocks of given sizes so that they can be keys of a document: ``ffn_hidden_dim_128``."""
+    names = tuple(re.sub(r"\W+", "_", name).strip("_") for name in layer.names)
+    return layer if names == layer.names else dataclasses.replace(layer, names=names)

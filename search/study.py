@@ -41,7 +41,7 @@ from archspec.search.samplers.registry import make_sampler
 from archspec.search.space import Design
 from archspec.search.trials import Trials
 from archspec.spec.model import ModelSpec
-from archspec.spec.search import SearchSpec
+from archspec.spec.search.spec import SearchSpec
 from archspec.train.files import lock_directory
 
 

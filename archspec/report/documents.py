@@ -9,7 +9,7 @@ from archspec.spec.hardware import HardwareSpec
 from archspec.spec.load import Spec
 from archspec.spec.model import ModelSpec
 from archspec.spec.plan import PlanSpec
-from archspec.spec.search import SearchSpec
+from archspec.spec.search.spec import SearchSpec
 from archspec.units import format_count
 
 
@@ -19,13 +19,19 @@ def document_line(spec: Spec) -> str:
         kinds = {block.type for layer in spec.layers for block in layer.blocks}
         return f"model, {len(spec.layers)} layers of {', '.join(sorted(kinds))}"
     if isinstance(spec, SearchSpec):
-        return f"search, {spec.trials} trials over {len(spec.choices)} layers"
+        return f"search, {spec.trials} trials over {_depths(spec)} layers"
     if isinstance(spec, PlanSpec):
         sizes = ", ".join(f"{axis} {size}" for axis, size in spec.mesh.model_dump().items())
         return f"plan, {sizes}"
     if isinstance(spec, HardwareSpec):
         return f"hardware, {spec.name}"
     return f"training, {format_count(spec.tokens)} tokens in {spec.num_steps} steps"
+
+
+def _depths(spec: SearchSpec) -> str:
+    """Say how many layers the models of a search have."""
+    depths = sorted({len(variant.choices) for variant in spec.variants})
+    return " or ".join(map(str, depths))
 
 
 def document_yaml(spec: Spec, *, canonical: bool) -> str:

@@ -8,7 +8,7 @@ from archspec.schema import Schema
 from archspec.spec.hardware import HardwareSpec
 from archspec.spec.model import ModelDocument
 from archspec.spec.plan import PlanSpec
-from archspec.spec.search import SearchDocument
+from archspec.spec.search.document import SearchDocument
 from archspec.spec.train import TrainSpec
 
 DOCUMENTS: Mapping[str, type[Schema]] = {

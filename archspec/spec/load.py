@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import pathlib
-from collections.abc import Sequence
-from typing import Literal, overload
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 from archspec.errors import ArchspecError, Path, SpecError, suggest
 from archspec.spec.compose import compose
@@ -14,12 +14,15 @@ from archspec.spec.hardware import HardwareSpec, find_hardware, is_path
 from archspec.spec.model import ModelSpec
 from archspec.spec.plan import PlanSpec
 from archspec.spec.resolve import resolve_model
-from archspec.spec.resolve_search import resolve_search
-from archspec.spec.search import SearchDocument, SearchSpec
+from archspec.spec.search.document import SearchDocument
+from archspec.spec.search.resolve import resolve_search
+from archspec.spec.search.spec import SearchSpec
 from archspec.spec.train import TrainSpec
 from archspec.spec.tree import Node, describe
 from archspec.spec.validate import Reporter
 
+S = TypeVar("S")
+G = TypeVar("G")
 AnyPath = str | os.PathLike[str]
 Spec = ModelSpec | PlanSpec | TrainSpec | SearchSpec | HardwareSpec
 
@@ -183,33 +186,41 @@ def _folder(root: Node, path: Path) -> pathlib.Path:
 def _resolve_search(root: Node) -> SearchSpec:
     reporter = Reporter(root)
     fields = reporter.validate_fields(SearchDocument)
-    base = _named(fields.get("base"), "model", root, reporter, ("base",))
     objective = fields.get("objective")
     train_path = objective.train if objective else None
+    base = _named(fields.get("base"), "model", root, reporter, ("base",))
     train = _named(train_path, "train", root, reporter, ("objective", "train"))
-    return resolve_search(fields, base, train, reporter)
+    return resolve_search(
+        fields,
+        base=_resolved(base, resolve_model, reporter),
+        base_root=base,
+        train=_resolved(train, _resolve_train, reporter),
+        reporter=reporter,
+    )
 
 
-@overload
-def _named(
-    name: str | None, kind: Literal["model"], root: Node, reporter: Reporter, path: tuple[str, ...]
-) -> ModelSpec | None: ...
-@overload
-def _named(
-    name: str | None, kind: Literal["train"], root: Node, reporter: Reporter, path: tuple[str, ...]
-) -> TrainSpec | None: ...
 def _named(
     name: str | None, kind: str, root: Node, reporter: Reporter, path: tuple[str, ...]
-) -> ModelSpec | TrainSpec | None:
-    """Load a document that another one names; its own problems are passed on with their places."""
+) -> Node | None:
+    """Read a document that another one names, with what it extends.
+
+    Its own problems are passed on with their places.
+    """
     if name is None:
         return None
     file = _folder(root, path) / name
     if not file.is_file():
         reporter.report(path, f"no such file: {file}; paths start from this document")
         return None
+    return _resolved(file, lambda file: read_document(file, kind), reporter)
+
+
+def _resolved(given: G | None, resolve: Callable[[G], S], reporter: Reporter) -> S | None:
+    """Resolve what was read; its problems are passed on with their places."""
+    if given is None:
+        return None
     try:
-        return load_model(file) if kind == "model" else load_train(file)
+        return resolve(given)
     except SpecError as error:
         reporter.problems.extend(error.problems)
         return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Sequence
 from random import Random
 
@@ -11,14 +12,16 @@ import numpy as np
 from archspec.cost.pricing import PriceTable, price
 from archspec.search.budget import Bound
 from archspec.search.feasible import FeasibleSpace
+from archspec.search.prices import SpacePrices
 from archspec.search.space import Design, Space
 from archspec.spec.model import LayerSpec, ModelSpec
+from archspec.spec.search.variant import CountRule, Variant, contains
 from archspec.testing.specs import load_document
 
 MICRO_TOKENS = 64
 
 
-def small_model(num_layers: int = 6, *, pools: int = 1) -> ModelSpec:
+def small_model(num_layers: int = 6, *, pools: int = 1, d_model: int = 16) -> ModelSpec:
     """Return a tiny model whose templates are of all four kinds, pool i read by ``shared<i>``."""
     shared = {
         f"shared{i}": {
@@ -33,7 +36,7 @@ def small_model(num_layers: int = 6, *, pools: int = 1) -> ModelSpec:
             "name": "small",
             "vocab_size": 50,
             "max_seq_len": 32,
-            "d_model": 16,
+            "d_model": d_model,
             "attention": {"num_heads": 2},
             "pools": {f"pool{i}": {"num_keys": 16, "value_dim": 16} for i in range(pools)},
             "blocks": {
@@ -65,14 +68,24 @@ def space_over(
 
     held = fixed or {}
     free = [layer(choice) for choice in choices]
-    positions = [[layer(held[i])] if i in held else free for i in range(len(base.layers))]
-    return Space(base, positions, pool_sizes)
+    positions = ([layer(held[i])] if i in held else free for i in range(len(base.layers)))
+    return Space([Variant(base=base, choices=tuple(map(tuple, positions)))], pool_sizes)
 
 
 def allowed_designs(space: Space, bounds: Sequence[Bound]) -> FeasibleSpace:
     """Return the members of a space under bounds."""
-    table = PriceTable(space.base, space.choices, space.pools, micro_tokens=MICRO_TOKENS)
-    return FeasibleSpace(space, table, bounds)
+    return FeasibleSpace(space, prices_of(space), bounds)
+
+
+def prices_of(space: Space) -> SpacePrices:
+    """Return the prices of a space's designs."""
+    return SpacePrices(
+        space,
+        [
+            PriceTable(variant.base, variant.choices, space.pools, micro_tokens=MICRO_TOKENS)
+            for variant in space.variants
+        ],
+    )
 
 
 def random_space(seed: int) -> Space:
@@ -93,10 +106,67 @@ def random_space(seed: int) -> Space:
     return space_over(base, choices, sizes, fixed)
 
 
+def random_ruled_space(seed: int) -> Space:
+    """Return a space of one to three variants with ties, counts and forbidden neighbours."""
+    rng = Random(seed)
+    pools = rng.randint(0, 1)
+    names = ["ffn", "experts", "private", *(f"shared{i}" for i in range(pools))]
+    choices = rng.sample(names, rng.randint(2, len(names)))
+    if pools and rng.random() < 0.5:
+        choices.append("ffn+shared0")
+    counted = rng.sample(choices[:2], rng.randint(0, 2))
+    variants = []
+    for number in range(rng.randint(1, 3)):
+        base = small_model(rng.randint(2, 5), pools=pools, d_model=16 + 4 * number)
+        plain = space_over(base, choices, {}).variants[0]
+        depth = len(base.layers)
+        layers = rng.sample(range(depth), depth)
+        cut = rng.randint(2, depth)
+        variants.append(
+            dataclasses.replace(
+                plain,
+                settings={"d_model": base.d_model, "num_layers": depth},
+                tied=(tuple(layers[:cut]),) if rng.random() < 0.5 else (),
+                counts=tuple(_random_rule(rng, name, depth) for name in counted),
+                forbidden=tuple(
+                    (rng.choice(names), rng.choice(names)) for _ in range(rng.randint(0, 2))
+                ),
+            )
+        )
+    return Space(variants, {f"pool{i}": (8, 16) for i in range(pools)})
+
+
+def _random_rule(rng: Random, name: str, depth: int) -> CountRule:
+    least = rng.randint(0, depth // 2)
+    return CountRule(name, least, rng.choice([None, rng.randint(least, depth)]))
+
+
+def brute_designs(space: Space) -> list[Design]:
+    """Return every design that keeps the rules, by trying all combinations one by one."""
+    found: dict[Design, None] = {}
+    for variant, part in enumerate(space.parts):
+        for layers in itertools.product(*(range(len(choices)) for choices in part.choices)):
+            if not _keeps(part.variant, part.layers(layers)):
+                continue
+            for sizes in itertools.product(*(range(len(sizes)) for sizes in space.pools.values())):
+                found[space.normal(layers, sizes, variant)] = None
+    return list(found)
+
+
+def _keeps(variant: Variant, layers: Sequence[LayerSpec]) -> bool:
+    counts = [sum(contains(layer, rule.name) for layer in layers) for rule in variant.counts]
+    beside = [
+        contains(one, first) and contains(other, second)
+        for first, second in variant.forbidden
+        for one, other in itertools.pairwise(layers)
+    ]
+    kept = (rule.holds(count) for rule, count in zip(variant.counts, counts, strict=True))
+    return all(kept) and not any(beside)
+
+
 def tight_bounds(space: Space, *, share: float, seed: int = 0) -> tuple[Bound, ...]:
     """Return FLOPs and memory bounds that together admit about ``share`` of a space."""
-    table = PriceTable(space.base, space.choices, space.pools, micro_tokens=MICRO_TOKENS)
-    prices = table.prices(*space.draw(np.random.default_rng(seed), 50_000))
+    prices = prices_of(space).prices(*space.draw(np.random.default_rng(seed), 50_000))
     names = ("flops_per_token", "device_bytes")
     columns = [Bound(name, "max", 0).column for name in names]
     low, high = 0.0, 1.0

@@ -62,6 +62,7 @@ class EvolutionPlacementSampler(PlacementSampler):
         def pick(pair: tuple[int, int]) -> int:
             return pair[int(rng.integers(2))]
 
+        father = self.allowed.space.carried(father, mother.variant)
         layers = [pick(pair) for pair in zip(mother.layers, father.layers, strict=True)]
         sizes = [pick(pair) for pair in zip(mother.sizes, father.sizes, strict=True)]
-        return self.allowed.space.normal(layers, sizes)
+        return self.allowed.space.normal(layers, sizes, mother.variant)

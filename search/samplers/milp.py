@@ -7,9 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from archspec.search.feasible import FeasibleSpace
+from archspec.search.features import Scores
 from archspec.search.samplers.base import History, PlacementSampler
 from archspec.search.samplers.random import random_design, redraw
-from archspec.search.samplers.surrogate import Guess, Surrogate
+from archspec.search.samplers.surrogate import Surrogate
 from archspec.search.space import Design
 
 _NEIGHBOURS = 128
@@ -55,18 +56,20 @@ class MilpPlacementSampler(PlacementSampler):
             return self._best_listed(guess, history)
         return self._optimum(guess, history, rng)
 
-    def _best_listed(self, guess: Guess, history: History) -> Design | None:
+    def _best_listed(self, guess: Sequence[Scores], history: History) -> Design | None:
         """Return the new design that the guess likes best by guessing all, None if none is left."""
         listed = self.allowed.listed
         assert listed is not None, "only called for a space that is listed"
-        losses = guess.losses(*self.allowed.listed_arrays, self.allowed.space.reads)
+        losses = self.allowed.space.score(guess, self.allowed.listed_arrays)
         order = (listed[i] for i in np.argsort(losses, kind="stable"))
         return next((design for design in order if design not in history.taken), None)
 
-    def _optimum(self, guess: Guess, history: History, rng: np.random.Generator) -> Design | None:
+    def _optimum(
+        self, guess: Sequence[Scores], history: History, rng: np.random.Generator
+    ) -> Design | None:
         """Return the design that the guess likes best, or if it is taken a new one beside it."""
         program = self.allowed.program
-        design = program.best(program.scores(guess.layers, guess.pools), gap=1e-3)
+        design = program.best(program.objective(guess), gap=1e-3)
         if design is not None and design in history.taken:
             design = self._neighbour([design], guess, history, rng)
         return design or random_design(self.allowed, history.taken, rng)
@@ -74,7 +77,7 @@ class MilpPlacementSampler(PlacementSampler):
     def _neighbour(
         self,
         parents: Sequence[Design],
-        guess: Guess,
+        guess: Sequence[Scores],
         history: History,
         rng: np.random.Generator,
     ) -> Design | None:
@@ -88,5 +91,5 @@ class MilpPlacementSampler(PlacementSampler):
         )
         if not near:
             return None
-        losses = guess.losses(*self.allowed.space.arrays(near), self.allowed.space.reads)
+        losses = self.allowed.space.score(guess, self.allowed.space.arrays(near))
         return near[int(np.argmin(losses))]

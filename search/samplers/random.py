@@ -33,13 +33,10 @@ def random_design(
         left = [design for design in allowed.listed if design not in taken]
         return left[rng.integers(len(left))] if left else None
     for _ in range(_BATCHES):
-        layers, sizes = allowed.space.draw(rng, _DRAWN)
-        for design in allowed.select(layers, sizes):
+        for design in allowed.select(*allowed.space.draw(rng, _DRAWN)):
             if design not in taken:
                 return design
-    scores = rng.normal(size=(len(allowed.space.choices), allowed.space.reads.shape[2]))
-    pools = [rng.normal(size=len(sizes)) for sizes in allowed.space.pools.values()]
-    start = allowed.program.best(allowed.program.scores(scores, pools), excluded=taken, gap=0.1)
+    start = allowed.program.best(allowed.program.random(rng), excluded=taken, gap=0.1)
     return None if start is None else _walk(allowed, start, taken, rng)
 
 
@@ -68,13 +65,19 @@ def redraw(
     layers: int,
     pool_share: float,
 ) -> Design:
-    """Return a copy of ``design`` with some random layers and, by chance, pool sizes drawn anew."""
+    """Return a copy of ``design`` with some random layers and, by chance, pool sizes drawn anew.
+
+    The variant changes as often as a pool's size; layers are then those at the same relative depth.
+    """
     space = allowed.space
+    if len(space.parts) > 1 and rng.random() < pool_share:
+        design = space.carried(design, int(rng.integers(len(space.parts))))
     placed, sizes = list(design.layers), list(design.sizes)
-    free = [i for i, choices in enumerate(space.choices) if len(choices) > 1]
-    for position in rng.permutation(free)[:layers]:
-        placed[position] = int(rng.integers(len(space.choices[position])))
+    choices = space.parts[design.variant].choices
+    free = [gene for gene, layers in enumerate(choices) if len(layers) > 1]
+    for gene in rng.permutation(free)[:layers]:
+        placed[gene] = int(rng.integers(len(choices[gene])))
     for pool, values in enumerate(space.pools.values()):
         if rng.random() < pool_share:
             sizes[pool] = int(rng.integers(len(values)))
-    return space.normal(placed, sizes)
+    return space.normal(placed, sizes, design.variant)

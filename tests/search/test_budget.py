@@ -9,7 +9,7 @@ from archspec.search.achievable import check_achievable, closest_design
 from archspec.search.budget import Bound, resolve_bounds
 from archspec.search.feasible import FeasibleSpace
 from archspec.search.space import Design
-from archspec.spec.search import Budgets
+from archspec.spec.search.budgets import Budgets
 from archspec.testing.spaces import (
     allowed_designs,
     random_space,

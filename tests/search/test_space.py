@@ -39,7 +39,7 @@ def test_a_design_is_an_ordinary_spec() -> None:
 
 def test_draws_are_uniform_over_different_designs() -> None:
     space = space_over(small_model(2), ["ffn", "shared0"], {"pool0": (8, 16, 24)})
-    layers, sizes = space.draw(np.random.default_rng(0), 60_000)
+    layers, sizes, _ = space.draw(np.random.default_rng(0), 60_000)
     counts: dict[Design, int] = {}
     for placed, chosen in zip(layers.tolist(), sizes.tolist(), strict=True):
         design = space.normal(placed, chosen)

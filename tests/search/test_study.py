@@ -260,8 +260,8 @@ def test_the_copies_are_the_search_that_was_asked(search_file: Path, tmp_path: P
     copy = load_search(out / "search.yaml")
     assert copy.base == spec.base
     assert copy.base.templates.items() >= spec.base.templates.items()
-    assert (copy.choices, copy.pool_sizes, copy.train) == (
-        spec.choices,
+    assert (copy.variants, copy.pool_sizes, copy.train) == (
+        spec.variants,
         spec.pool_sizes,
         spec.train,
     )

@@ -10,7 +10,8 @@ from archspec.cost.summary import summarize
 from archspec.spec.depth import DepthRange
 from archspec.spec.dump import spec_hash, to_yaml
 from archspec.spec.load import load_model
-from archspec.spec.search import LayerChoices, check_layers
+from archspec.spec.search.check import check_layers
+from archspec.spec.search.vary import LayerChoices
 from archspec.testing.specs import load_document
 
 BASE = {

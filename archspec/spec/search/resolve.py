@@ -11,30 +11,32 @@ from typing import Any
 
 from archspec.errors import suggest
 from archspec.spec.model import LayerSpec, ModelSpec
-from archspec.spec.search import (
-    Budgets,
-    Choice,
-    LayerChoices,
-    Objective,
-    SearchDocument,
-    SearchSpec,
-    Vary,
-    check_layers,
-    check_pool_size,
-    pool_of,
-)
+from archspec.spec.search.budgets import Budgets
+from archspec.spec.search.check import check_layers, check_pool_size, pool_of
+from archspec.spec.search.document import SearchDocument
+from archspec.spec.search.objective import Objective
+from archspec.spec.search.spec import SearchSpec
+from archspec.spec.search.variant import Variant
+from archspec.spec.search.vary import Choice, LayerChoices, Vary
 from archspec.spec.train import TrainSpec
+from archspec.spec.tree import Node
 from archspec.spec.validate import Reporter
 
 
 def resolve_search(
-    fields: Mapping[str, Any], base: ModelSpec | None, train: TrainSpec | None, reporter: Reporter
+    fields: Mapping[str, Any],
+    *,
+    base: ModelSpec | None,
+    base_root: Node | None,
+    train: TrainSpec | None,
+    reporter: Reporter,
 ) -> SearchSpec:
     """Join a document's valid fields with the documents it names.
 
     Args:
         fields: The fields of a ``SearchDocument`` that are valid.
         base: The base model, None if it is missing or wrong, which was reported.
+        base_root: Its composed document.
         train: The train document, likewise.
         reporter: Takes what is wrong.
 
@@ -50,13 +52,19 @@ def resolve_search(
         choices = _check_vary(fields["vary"], base, reporter)
     reporter.raise_problems()
     assert base is not None, "a base that is missing was reported"
+    assert base_root is not None, "what is resolved was read"
+    document = base_root.plain()
+    assert isinstance(document, dict), "a document that was resolved is a map"
     assert train is not None, "a train document that is missing was reported"
     sizes = fields["vary"].model_extra or {}
     return SearchSpec(
         document=SearchDocument(**fields),
         base=base,
+        base_document=document,
         train=train,
-        choices=choices,
+        plan=None,
+        hardware=None,
+        variants=(Variant(base=base, choices=choices),),
         pool_sizes={pool_of(key): tuple(values) for key, values in sizes.items()},
         metric=fields["objective"].metric,
         direction=fields["objective"].direction,

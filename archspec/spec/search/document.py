@@ -1,0 +1,33 @@
+"""The search document as people write it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from archspec.schema import Count, PositiveInt, Schema
+from archspec.spec.search.budgets import Budgets
+from archspec.spec.search.objective import Objective
+from archspec.spec.search.vary import Vary
+
+
+class SearchDocument(Schema):
+    """A placement search."""
+
+    archspec: Annotated[Literal[1], Field(description="Version of the language.")]
+    kind: Annotated[Literal["search"], Field(description="The kind of document.")]
+    base: Annotated[str, Field(description="Path of the base model, from this file.")]
+    vary: Annotated[Vary, Field(description="What may change.")]
+    budgets: Annotated[Budgets, Field(description="What every design keeps to.")] = Budgets()
+    objective: Annotated[Objective, Field(description="How a design is judged.")]
+    trials: Annotated[PositiveInt, Field(description="Designs that are trained.")] = 24
+    finalists: Annotated[
+        Count,
+        Field(description="Best designs that are trained again with two fresh seeds."),
+    ] = 3
+    sampler: Annotated[
+        Literal["milp", "evolution", "random"],
+        Field(description="How designs are proposed."),
+    ] = "milp"
+    seed: Annotated[Count, Field(description="Seed of the sampler.")] = 0

@@ -11,18 +11,23 @@ from archspec.search.budget import Bound, exact_amount
 from archspec.search.drawing import Drawing
 from archspec.search.feasible import FeasibleSpace
 from archspec.search.program import Program
+from archspec.search.rule_conflict import describe_conflict
 from archspec.search.space import Design
 
 
 def check_achievable(allowed: FeasibleSpace) -> None:
-    """Return if some design keeps to every bound.
+    """Return if some design keeps to every rule and bound.
 
     Raises:
-        BudgetError: Naming each bound that is out of reach with the closest value any design has,
-            or, when each is possible alone, the smallest set of bounds that exclude each other.
+        BudgetError: Naming the rules between layers that exclude each other; otherwise each bound
+            that is out of reach with the closest value any design has, or, when each is possible
+            alone, the smallest set of bounds that exclude each other.
     """
     if some_design(allowed.program) is not None:
         return
+    conflict = describe_conflict(allowed.space, allowed.table)
+    if conflict is not None:
+        raise BudgetError(conflict)
     closest = [(bound, closest_design(allowed, bound)) for bound in allowed.bounds]
     alone = [
         _sentence(allowed, bound, design)
@@ -47,7 +52,7 @@ def closest_design(
         bound: Whose quantity to drive; its own limit is not imposed.
         others: The bounds that are.
     """
-    program = Program(allowed.space, allowed.table, others)
+    program = Program(allowed.space, allowed.table, others, wanted=[bound.quantity])
     objective = program.quantity(bound.quantity)
     return program.best(objective if bound.side == "max" else -objective)
 

@@ -5,32 +5,45 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Literal
 
 import numpy as np
 
-from archspec.cost.pricing import QUANTITIES, Flags, Ints
+from archspec.cost.pricing import ALL_QUANTITIES, TIMES, Flags, Ints
 from archspec.spec.search.budgets import Budgets
-from archspec.units import format_bytes, format_count, format_flops
+from archspec.units import format_bytes, format_count, format_duration, format_flops
+
+_MOST = np.iinfo(np.int64).max
 
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """One side of a budget, in the quantity's unit: FLOPs, parameters or bytes."""
+    """One side of a budget, in the quantity's unit: FLOPs, parameters, bytes or ns.
+
+    Attributes:
+        unit: What one in a row of prices stands for: a run's FLOPs exceed a machine word.
+    """
 
     quantity: str
     side: Literal["max", "min"]
     limit: int
+    unit: int = 1
 
     @property
     def column(self) -> int:
         """Where the quantity stands in a row of prices."""
-        return QUANTITIES.index(self.quantity)
+        return ALL_QUANTITIES.index(self.quantity)
+
+    @property
+    def row_limit(self) -> int:
+        """The limit as rows of prices have the quantity, rounded inwards."""
+        return self.limit // self.unit if self.side == "max" else -(-self.limit // self.unit)
 
     def holds(self, prices: Ints) -> Flags:
         """Tell for each row of prices whether it keeps to the bound."""
-        values = prices[:, self.column]
-        held: Flags = values <= self.limit if self.side == "max" else values >= self.limit
+        values, limit = prices[:, self.column], min(self.row_limit, _MOST)
+        held: Flags = values <= limit if self.side == "max" else values >= limit
         return held
 
     def __str__(self) -> str:
@@ -38,33 +51,40 @@ class Bound:
         return f"{self.quantity} {side} {exact_amount(self.quantity, self.limit)}"
 
 
-def format_amount(quantity: str, value: float) -> str:
-    """Write a price in the unit of its quantity."""
-    if quantity.startswith("flops"):
+def format_amount(quantity: str, value: int) -> str:
+    """Write a price in its unit."""
+    if quantity in TIMES:
+        return format_duration(value / 1e9)
+    if "flops" in quantity:
         return format_flops(value)
     return format_bytes(value) if "bytes" in quantity else format_count(value)
 
 
 def exact_amount(quantity: str, value: int) -> str:
     """Write a price to be read and to be checked: ``1.05 MFLOP (1,050,624)``."""
-    return f"{format_amount(quantity, value)} ({value:,})"
+    unit = " ns" if quantity in TIMES else ""
+    return f"{format_amount(quantity, value)} ({value:,}{unit})"
 
 
-def resolve_bounds(budgets: Budgets, base: Mapping[str, int]) -> tuple[Bound, ...]:
+def resolve_bounds(
+    budgets: Budgets, base: Mapping[str, int], units: Mapping[str, int] = MappingProxyType({})
+) -> tuple[Bound, ...]:
     """Turn budgets into whole numbers, rounded inwards.
 
     Args:
         budgets: As declared; a factor is relative to ``base``.
         base: What the base model costs, by quantity.
+        units: What rows of prices count some quantities in.
     """
     bounds = []
     for quantity, budget in budgets.given().items():
-        if budget.max is not None:
-            limit = math.floor(budget.max.resolve(base[quantity]))
-            bounds.append(Bound(quantity, "max", limit))
-        if budget.min is not None:
-            limit = math.ceil(budget.min.resolve(base[quantity]))
-            bounds.append(Bound(quantity, "min", limit))
+        unit = units.get(quantity, 1)
+        for side, limit in budget.sides.items():
+            exact = limit.resolve(base.get(quantity, 0))
+            if side == "max":
+                bounds.append(Bound(quantity, "max", math.floor(exact), unit))
+            else:
+                bounds.append(Bound(quantity, "min", math.ceil(exact), unit))
     return tuple(bounds)
 
 

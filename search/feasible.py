@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from archspec.cost.pricing import QUANTITIES, Flags, Ints, PriceTable, price
+from archspec.cost.pricing import Flags, Ints, PriceSetting, price
 from archspec.search.budget import Bound, RejectionCount, Rejections, feasible, resolve_bounds
 from archspec.search.prices import SpacePrices
 from archspec.search.program import Program
@@ -30,13 +30,11 @@ class FeasibleSpace:
     def of(cls, spec: SearchSpec) -> FeasibleSpace:
         """Return the designs that a search document allows."""
         space = Space.of(spec)
-        micro_tokens = spec.train.micro_tokens
-        tables = [
-            PriceTable(variant.base, variant.choices, space.pools, micro_tokens=micro_tokens)
-            for variant in space.variants
-        ]
-        base = price(spec.base, micro_tokens=micro_tokens)
-        return cls(space, SpacePrices(space, tables), resolve_bounds(spec.budgets, base))
+        setting = price_setting(spec)
+        table = SpacePrices.of(space, setting)
+        units = {quantity: table.unit(quantity) for quantity in table.quantities}
+        base = price(spec.base, setting)
+        return cls(space, table, resolve_bounds(spec.budgets, base, units))
 
     def admits(self, layers: Ints, sizes: Ints, variants: Ints) -> Flags:
         """Tell for each design whether it keeps rules and bounds; the arguments are a ``Rows``."""
@@ -50,7 +48,7 @@ class FeasibleSpace:
     def prices(self, design: Design) -> dict[str, int]:
         """Price one design."""
         row = self.table.prices(*self.space.arrays([design]))[0]
-        return dict(zip(QUANTITIES, row.tolist(), strict=True))
+        return self.table.named(row.tolist())
 
     @functools.cached_property
     def listed(self) -> tuple[Design, ...] | None:
@@ -86,3 +84,15 @@ class FeasibleSpace:
         for rows in batches:
             count.add(self.table.prices(*rows))
         return count.result(num_designs)
+
+
+def price_setting(spec: SearchSpec) -> PriceSetting:
+    """Return the circumstances under which a search prices designs."""
+    default = spec.train.micro_tokens if spec.plan is None else spec.base.max_seq_len
+    return PriceSetting(
+        micro_tokens=spec.budgets.micro_tokens or default,
+        tokens=spec.budgets.tokens or spec.train.tokens,
+        plan=spec.plan,
+        world_size=spec.world_size,
+        hardware=spec.hardware,
+    )

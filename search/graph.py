@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,7 +19,6 @@ import numpy.typing as npt
 from archspec.cost.pricing import Flags, Ints
 
 Floats = npt.NDArray[np.float64]
-SizesOf = Callable[[Ints, Ints], Ints]  # of designs, from a number and the last state of each
 MOST_STATES = 5_000  # of one gene; beyond, rules are left out of the graph
 _NOWHERE = -1
 
@@ -189,49 +188,58 @@ class PlacementGraph:
     def uniform(self) -> PathSampler:
         """Draws every design with equal probability."""
         shape = (len(self._next), max(self._rules.num_choices))
-        return self.tilted(np.zeros(shape))
+        return self.tilted(np.zeros(shape), [np.zeros(count) for count in self._rules.num_sizes])
 
-    def tilted(self, weights: Floats) -> PathSampler:
+    def tilted(self, choices: Floats, pools: Sequence[Floats]) -> PathSampler:
         """Return a sampler that prefers some choices.
 
         Args:
-            weights: Logarithm of the factor on the probability of each choice, [G, C].
+            choices: Logarithm of the factor on the probability of each choice, [G, C].
+            pools: For each pool that of having it at each size, [S].
         """
-        return PathSampler(self._next, self._ends, weights, self._numbered_sizes)
+        return PathSampler(self._next, self._masks, choices, pools)
 
 
 class PathSampler:
-    """Draws designs in proportion to the product of their choices' weights.
+    """Draws designs in proportion to the product of the factors of their choices and sizes.
 
     Attributes:
-        log_total: Logarithm of the sum of all designs' weights.
+        log_total: Logarithm of the sum of these products over all designs.
     """
 
     def __init__(
-        self,
-        moves: Sequence[Ints],
-        ends: Sequence[int],
-        weights: Floats,
-        sizes: SizesOf,
+        self, moves: Sequence[Ints], masks: Ints, choices: Floats, pools: Sequence[Floats]
     ) -> None:
+        """Set up a sampler.
+
+        Args:
+            moves: For each gene the next state by state and choice.
+            masks: The pools that are read, as bits, by the last state.
+            choices: As in ``PlacementGraph.tilted``.
+            pools: Likewise.
+        """
         self._moves = moves
-        self._weights = weights
-        self._sizes = sizes
-        below: Floats = np.log(np.array(ends, dtype=np.float64))
+        self._masks = masks
+        self._choices = choices
+        self._pools = list(pools)
+        below: Floats = np.zeros(len(masks))
+        for pool, factors in enumerate(self._pools):
+            below += self._read(masks, pool) * np.logaddexp.reduce(factors)
         self._shares: list[Floats] = []
         for gene in reversed(range(len(moves))):
             after = np.append(below, -np.inf)[moves[gene]]
-            scores = after + weights[gene, : moves[gene].shape[1]]
+            scores = after + choices[gene, : moves[gene].shape[1]]
             top = scores.max(axis=1, initial=-np.inf, keepdims=True)
             top = np.where(np.isfinite(top), top, 0.0)
-            parts = np.exp(scores - top)
-            totals = parts.sum(axis=1, keepdims=True)
             with np.errstate(divide="ignore", invalid="ignore"):
-                below = (np.log(totals) + top)[:, 0]
-                cumulated = parts.cumsum(axis=1)
+                cumulated = np.exp(scores - top).cumsum(axis=1)
+                below = (np.log(cumulated[:, -1:]) + top)[:, 0]
                 self._shares.append(cumulated / cumulated[:, -1:])
         self._shares.reverse()
         self.log_total = float(below[0])
+
+    def _read(self, masks: Ints, pool: int) -> Flags:
+        return (masks >> pool & 1).astype(np.bool_)
 
     def draw(self, rng: np.random.Generator, count: int) -> tuple[Ints, Ints]:
         """Draw layers [N, G] and sizes [N, P]."""
@@ -241,13 +249,22 @@ class PathSampler:
             shares = self._shares[gene][states]
             chosen = (shares[:, :-1] <= rng.random((count, 1))).sum(axis=1)
             layers[:, gene], states = chosen, moves[states, chosen]
-        # Any number far beyond how many sizes there are is as good as a uniform remainder.
-        return layers, self._sizes(rng.integers(0, 1 << 62, size=count), states)
+        sizes: Ints = np.zeros((count, len(self._pools)), dtype=np.int64)
+        for pool, factors in enumerate(self._pools):
+            shares = np.exp(factors - np.logaddexp.reduce(factors)).cumsum()[:-1]
+            drawn = np.searchsorted(shares, rng.random(count), side="right")
+            sizes[:, pool] = drawn * self._read(self._masks[states], pool)
+        return layers, sizes
 
-    def log_weights(self, layers: Ints) -> Floats:
-        """Return the logarithm of each placement's weight; of its probability less ``log_total``.
+    def log_weights(self, layers: Ints, sizes: Ints, read: Flags) -> Floats:
+        """Return the logarithm of each design's product; less ``log_total`` of its probability.
 
-        A placement's designs share it evenly.
+        Args:
+            layers: [N, G].
+            sizes: [N, P].
+            read: Which pools are read, [N, P].
         """
-        total: Floats = self._weights[np.arange(layers.shape[1]), layers].sum(axis=1)
+        total: Floats = self._choices[np.arange(layers.shape[1]), layers].sum(axis=1)
+        for pool, factors in enumerate(self._pools):
+            total += factors[sizes[:, pool]] * read[:, pool]
         return total

@@ -8,12 +8,14 @@ that does not fit.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from archspec.cost.pricing import ALL_QUANTITIES
 from archspec.search.budget import Bound, feasible
 from archspec.search.features import Floats, Scores
 from archspec.search.prices import SpacePrices
@@ -32,17 +34,22 @@ class Objective:
         vectors: Of each variant.
         factors: What makes the variants' objectives comparable.
         offsets: Likewise.
+        quantity: The quantity that it is, None for a score.
+        sign: -1 for a quantity that is made most.
     """
 
     vectors: tuple[Floats, ...]
     factors: tuple[float, ...]
     offsets: tuple[float, ...]
+    quantity: str | None = None
+    sign: int = 1
 
     def __neg__(self) -> Objective:
-        return Objective(
-            tuple(-vector for vector in self.vectors),
-            self.factors,
-            tuple(-offset for offset in self.offsets),
+        return dataclasses.replace(
+            self,
+            vectors=tuple(-vector for vector in self.vectors),
+            offsets=tuple(-offset for offset in self.offsets),
+            sign=-self.sign,
         )
 
 
@@ -54,7 +61,22 @@ class Program:
         width: The most choices of any gene.
     """
 
-    def __init__(self, space: Space, table: SpacePrices, bounds: Sequence[Bound]) -> None:
+    def __init__(
+        self,
+        space: Space,
+        table: SpacePrices,
+        bounds: Sequence[Bound],
+        wanted: Collection[str] = (),
+    ) -> None:
+        """Set up the program.
+
+        Args:
+            space: The designs.
+            table: Their prices.
+            bounds: What they must keep to.
+            wanted: Quantities that ``quantity`` is asked for.
+        """
+        self._wanted = tuple(wanted)
         self._space = space
         self._table = table
         self._bounds = tuple(bounds)
@@ -64,7 +86,9 @@ class Program:
     @functools.cached_property
     def _programs(self) -> tuple[VariantProgram, ...]:
         pairs = zip(self._space.parts, self._table.tables, strict=True)
-        return tuple(VariantProgram(part, table, self._bounds) for part, table in pairs)
+        return tuple(
+            VariantProgram(part, table, self._bounds, self._wanted) for part, table in pairs
+        )
 
     def scores(self, layers: Floats, pools: Sequence[Floats] = ()) -> Objective:
         """Return the objective that adds one score per chosen layer and one per pool and size.
@@ -85,10 +109,10 @@ class Program:
         )
 
     def quantity(self, name: str) -> Objective:
-        """Return the objective that is a quantity, in units that lose nothing to rounding."""
+        """Return the objective that is a wanted quantity; its negative makes it most."""
         found = [program.quantity(name) for program in self._programs]
         vectors, factors, offsets = zip(*found, strict=True)
-        return Objective(vectors, factors, offsets)
+        return Objective(vectors, factors, offsets, quantity=name)
 
     def best(
         self, objective: Objective, *, excluded: Collection[Design] = (), gap: float = 0.0
@@ -126,6 +150,9 @@ class Program:
         yield from sorted((floor, index) for index, floor in enumerate(floors))
 
     def _value(self, objective: Objective, design: Design) -> float:
+        if objective.quantity is not None:
+            row = self._table.prices(*self._space.arrays([design]))[0]
+            return objective.sign * float(row[ALL_QUANTITIES.index(objective.quantity)])
         index = design.variant
         value = self._programs[index].value(objective.vectors[index], (design.layers, design.sizes))
         return objective.factors[index] * value + objective.offsets[index]

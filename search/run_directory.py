@@ -1,13 +1,13 @@
 """A search's directory: what was asked, as resolved copies, and everything that came of it.
 
-``search.yaml``, ``base.yaml`` and ``train.yaml`` are what a resumed search reads; ``run.json`` says
-which Optuna study it is; ``study.journal`` is that study unless a storage was named; ``designs/``
-has a file per training; the rest are results.
+``search.yaml``, ``base.yaml``, ``train.yaml`` and, if there are any, ``plan.yaml`` and
+``hardware.yaml`` are what a resumed search reads; ``run.json`` says which Optuna study it is;
+``study.journal`` is that study unless a storage was named; ``designs/`` has a file per training;
+the rest are results.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import secrets
 from dataclasses import dataclass
@@ -28,12 +28,13 @@ from archspec import __version__
 from archspec.errors import RunError
 from archspec.spec.dump import to_document
 from archspec.spec.load import load_search
-from archspec.spec.model import LayerSpec, ModelSpec
+from archspec.spec.model import ModelSpec
 from archspec.spec.search.spec import SearchSpec
 from archspec.train.difference import describe_difference
 from archspec.train.files import new_directory, read_json, replace_text
 
 SEARCH, BASE, TRAIN, RUN = "search.yaml", "base.yaml", "train.yaml", "run.json"
+PLAN, HARDWARE = "plan.yaml", "hardware.yaml"
 JOURNAL, DESIGNS = "study.journal", "designs"
 RESULTS, BEST, PARETO, REPORT = "results.json", "best.yaml", "pareto.csv", "report.txt"
 _LOCK_SECONDS = 5  # a journal is locked for milliseconds; after so long its owner is dead
@@ -101,7 +102,7 @@ def set_trials(out: Path, spec: SearchSpec, trials: int) -> None:
 
 def check_same_run(out: Path, given: SearchSpec, stored: SearchSpec) -> None:
     """Check that a run is of this search, the number of trials aside. Raises RunError."""
-    ours, theirs = _documents(given), _documents(stored)
+    ours, theirs = _compared(given), _compared(stored)
     for documents in (ours, theirs):
         del documents[SEARCH]["trials"]
     difference = describe_difference(ours, theirs)
@@ -174,25 +175,37 @@ def _documents(spec: SearchSpec) -> dict[str, dict[str, Any]]:
     search = spec.document.model_dump()
     search["base"] = BASE
     search["objective"]["train"] = TRAIN
-    return {SEARCH: search, BASE: _base_document(spec.base), TRAIN: spec.train.model_dump()}
+    found = {SEARCH: search, BASE: dict(spec.base_document), TRAIN: spec.train.model_dump()}
+    if spec.plan is not None:
+        search["plan"] = PLAN
+        hardware = None if spec.hardware is None else HARDWARE
+        found[PLAN] = {**spec.plan.model_dump(), "hardware": hardware}
+    if spec.hardware is not None:
+        search["hardware"] = HARDWARE
+        found[HARDWARE] = spec.hardware.model_dump()
+    return found
 
 
-def _base_document(base: ModelSpec) -> dict[str, Any]:
-    """Write the base with all its templates and pools, also those that none of its layers uses."""
-    layers = tuple(_with_own_names(layer, base) for layer in base.layers)
-    document = to_document(base.replace(layers=layers))
-    templates = {name: block.model_dump() for name, block in base.templates.items()}
-    pools = {name: pool.model_dump() for name, pool in base.template_pools.items()}
-    return {**document, "pools": pools, "blocks": {**document["blocks"], **templates}}
+def _compared(spec: SearchSpec) -> dict[str, dict[str, Any]]:
+    """Return the documents of a search with what they mean for the base, however it is written."""
+    found = {**_documents(spec), BASE: _meaning(spec.base)}
+    for index, variant in enumerate(spec.variants):
+        found[f"{BASE}, variant {index}"] = _meaning(variant.base)
+    return found
 
 
-def _with_own_names(layer: LayerSpec, base: ModelSpec) -> LayerSpec:
-    """Rename the blocks that were changed in place, so that templates keep their names."""
-    names = tuple(
-        name if base.templates.get(name) == block else f"{name}_changed"
-        for name, block in zip(layer.names, layer.blocks, strict=True)
-    )
-    return dataclasses.replace(layer, names=names)
+def _meaning(base: ModelSpec) -> dict[str, Any]:
+    """Return a base and all that a search may choose among, used or not, in one form."""
+    templates = {
+        "blocks": base.templates,
+        "attention": base.attention_templates,
+        "pools": base.template_pools,
+    }
+    plain = {
+        key: {name: config.model_dump() for name, config in named.items()}
+        for key, named in templates.items()
+    }
+    return {"model": to_document(base), "templates": plain}
 
 
 def _yaml(document: dict[str, Any]) -> str:

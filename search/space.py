@@ -179,17 +179,21 @@ class Space:
             if drawn[index]:
                 layers, sizes = part.graph.uniform.draw(rng, int(drawn[index]))
                 batches.append((index, layers, sizes))
-        rows = self._rows(batches)
+        rows = self._ruled(self._rows(batches))
         return rows.take(rng.permutation(len(rows.variants))) if len(self.parts) > 1 else rows
 
     def enumerate(self, chunk: int = 8192) -> Iterator[Rows]:
         """Yield every design that keeps the rules once, in arrays of at most ``chunk`` rows."""
         for index, part in enumerate(self.parts):
             for layers, sizes in part.graph.enumerate(chunk):
-                yield self._rows([(index, layers, sizes)])
+                yield self._ruled(self.rows(index, layers, sizes))
+
+    def rows(self, variant: int, layers: Ints, sizes: Ints) -> Rows:
+        """Return designs of one variant, [N, G] and [N, P], as those of the space."""
+        return self._rows([(variant, layers, sizes)])
 
     def _rows(self, batches: Sequence[tuple[int, Ints, Ints]]) -> Rows:
-        """Join designs of several variants; those that break a rule the graph lacks are dropped."""
+        """Join designs of several variants."""
         count = sum(len(layers) for _, layers, _ in batches)
         rows = Rows(
             np.zeros((count, self.num_genes), dtype=np.int64),
@@ -202,6 +206,10 @@ class Space:
             rows.layers[here, : layers.shape[1]] = layers
             rows.sizes[here], rows.variants[here] = sizes, index
             start += len(layers)
+        return rows
+
+    def _ruled(self, rows: Rows) -> Rows:
+        """Drop designs that break a rule the graphs lack."""
         return rows if self.is_counted else rows.take(self.keeps_rules(rows))
 
     def keeps_rules(self, rows: Rows) -> Flags:

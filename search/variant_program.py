@@ -3,7 +3,7 @@
 One binary variable says that a gene takes an option, that is a choice together with the sizes of
 the pools it reads; another, z, that a pool exists at a size. An option implies its pools, a pool
 implies a reader, so a pool's rows are paid once. Counts of blocks and forbidden neighbours are
-linear as well.
+linear as well, and so is the largest of several sums, with a variable of its own.
 """
 
 from __future__ import annotations
@@ -11,23 +11,24 @@ from __future__ import annotations
 import itertools
 import math
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 from scipy import sparse
 from scipy.optimize import Bounds as VariableBounds
 from scipy.optimize import LinearConstraint, milp
 
-from archspec.cost.pricing import QUANTITIES, PriceTable
+from archspec.cost.pricing import TIMES, PriceTable
+from archspec.cost.pricing.table import Linear, Peak
 from archspec.search.budget import Bound
 from archspec.search.features import Floats, Scores
 from archspec.search.subspace import Subspace
 
 Genes = tuple[tuple[int, ...], tuple[int, ...]]  # choices of the genes, sizes of the pools
 _LARGEST = 1e6  # coefficients are scaled below this, where HiGHS' tolerances are meaningful
-_Row = tuple[dict[int, int], float, float]
+_SLACK = 1e-9
+_Row = tuple[dict[int, float], float, float]
 
 
 class SolverError(RuntimeError):
@@ -42,11 +43,54 @@ class _Option:
     choice: int
     sizes: tuple[tuple[int, int], ...]
 
+    @property
+    def key(self) -> tuple[int, tuple[tuple[int, int], ...]]:
+        """Choice and sizes, which say what a layer of the gene costs."""
+        return self.choice, self.sizes
+
+
+@dataclass(frozen=True, slots=True)
+class _PeakVariable:
+    """The variable of a peak and the values between which it stays."""
+
+    variable: int
+    least: float
+    most: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Form:
+    """A quantity: ``offset + divisor * (values of options and pools + peaks)``.
+
+    Attributes:
+        rows: What ties the peaks' variables to the options.
+    """
+
+    values: Floats
+    divisor: float
+    offset: float
+    peaks: list[_PeakVariable]
+    rows: list[_Row]
+
 
 class VariantProgram:
     """The program of a variant under bounds, built once and solved for many objectives."""
 
-    def __init__(self, part: Subspace, table: PriceTable, bounds: Sequence[Bound]) -> None:
+    def __init__(
+        self,
+        part: Subspace,
+        table: PriceTable,
+        bounds: Sequence[Bound],
+        wanted: Collection[str] = (),
+    ) -> None:
+        """Set up the program.
+
+        Args:
+            part: The designs.
+            table: Their prices.
+            bounds: What they must keep to.
+            wanted: Quantities that are to be made least or most.
+        """
         self._part = part
         self._table = table
         self._options = list(_options(part))
@@ -60,8 +104,16 @@ class VariantProgram:
             self._pool_start.append(self._num_variables)
             self._num_variables += len(sizes)
         rows = [*self._structure(), *self._counts(), *self._neighbours()]
-        structure = _constraint(rows, self._num_variables)
-        self._constraints = [structure, *(self._bound(bound) for bound in bounds)]
+        forms = {
+            name: self._form(name, bounds, exact=name in wanted)
+            for name in {bound.quantity for bound in bounds} | set(wanted)
+        }
+        self._forms = forms
+        rows += [row for form in forms.values() for row in form.rows]
+        self._constraints = [
+            _constraint(rows, self._num_variables),
+            *(self._bound(bound) for bound in bounds),
+        ]
 
     def objective(self, scores: Scores) -> Floats:
         """Return the objective that a score is, its offset aside."""
@@ -73,10 +125,13 @@ class VariantProgram:
         return vector
 
     def quantity(self, name: str) -> tuple[Floats, float, float]:
-        """Return an objective, and the factor and the offset that make a quantity of it."""
-        fixed = int(self._table.fixed[QUANTITIES.index(name)])
-        values, least, divisor = self._reduced(self._prices(name))
-        return values.astype(np.float64), float(divisor), float(least + fixed)
+        """Return an objective, and the factor and the offset that make a wanted quantity of it."""
+        form = self._forms[name]
+        vector = np.zeros(self._num_variables)
+        vector[: len(form.values)] = form.values
+        for peak in form.peaks:
+            vector[peak.variable] = 1.0
+        return vector, form.divisor, form.offset
 
     def least(self, objective: Floats) -> float:
         """Return a value that the objective of no design is below."""
@@ -85,7 +140,12 @@ class VariantProgram:
             objective[start : start + len(sizes)].min(initial=0.0)
             for start, sizes in zip(self._pool_start, self._part.pools.values(), strict=True)
         )
-        return float(sum(genes) + sum(pools))
+        peaks = (
+            min(objective[peak.variable] * bound for bound in (peak.least, peak.most))
+            for form in self._forms.values()
+            for peak in form.peaks
+        )
+        return float(sum(genes) + sum(pools) + sum(peaks))
 
     def value(self, objective: Floats, genes: Genes) -> float:
         """Return the objective of a design, its factor and offset aside."""
@@ -102,10 +162,16 @@ class VariantProgram:
         constraints = list(self._constraints)
         if cuts:
             constraints.append(self._cut_off(cuts))
+        peaks = [peak for form in self._forms.values() for peak in form.peaks]
+        integrality = np.ones(self._num_variables, dtype=np.int64)
+        lower, upper = np.zeros(self._num_variables), np.ones(self._num_variables)
+        for peak in peaks:
+            integrality[peak.variable] = 0
+            lower[peak.variable], upper[peak.variable] = peak.least, peak.most
         result = milp(
             objective,
-            integrality=np.ones(self._num_variables, dtype=np.int64),
-            bounds=VariableBounds(0, 1),
+            integrality=integrality,
+            bounds=VariableBounds(lower, upper),
             constraints=constraints,
             options={"mip_rel_gap": gap},
         )
@@ -166,7 +232,7 @@ class VariantProgram:
         rows: list[_Row] = []
         for rule, counted in zip(self._part.variant.counts, self._part.counted, strict=True):
             members = {
-                index: count
+                index: float(count)
                 for index, option in enumerate(self._options)
                 if (count := int(counted[option.gene, option.choice]))
             }
@@ -185,46 +251,119 @@ class VariantProgram:
                 rows.append((dict(found), -np.inf, 1))
         return rows
 
-    def _prices(self, quantity: str) -> list[int]:
-        """Return what each variable adds to a quantity, as Python integers."""
-        column = QUANTITIES.index(quantity)
-        pools = list(self._table.pools.values())
-        prices = []
-        for option in self._options:
-            price = 0
-            for layer in self._part.genes[option.gene]:
-                here = layer, option.choice
-                price += int(self._table.own[(*here, column)])
-                price += sum(int(pools[p].readers[(s, *here, column)]) for p, s in option.sizes)
-            prices.append(price)
-        for pool in pools:
-            prices.extend(int(rows[column]) for rows in pool.rows)
-        return prices
+    def _form(self, quantity: str, bounds: Sequence[Bound], *, exact: bool) -> _Form:
+        """Write a quantity as a sum over variables, one for each of its peaks among them.
 
-    def _reduced(self, prices: list[int]) -> tuple[npt.NDArray[np.object_], int, int]:
-        """Shrink the numbers of a sum: every gene costs at least its cheapest option.
-
-        Returns:
-            The prices less that, divided by their greatest common divisor; the sum of what was
-            taken off; the divisor.
+        A peak is at least each of its sums, which is all that an upper bound asks. Where the
+        quantity must also not be overstated, one of the sums is chosen that the peak is at most.
         """
-        shrunk = np.array(prices, dtype=object)
-        taken = 0
+        terms = self._table.sums[quantity]
+        prices = self._values(terms)
+        offset = terms.fixed
         for members in self._members:
             least = min(prices[i] for i in members)
-            shrunk[members] -= least
-            taken += least
-        divisor = math.gcd(*map(int, shrunk)) or 1
-        return shrunk // divisor, taken, divisor
+            prices[members] -= least
+            offset += least
+        peaks = [peak for peak in self._table.peaks if peak.quantity == quantity]
+        divisor = (
+            _divisor(prices) if not peaks else max(1.0, float(np.abs(prices).max()) / _LARGEST)
+        )
+        form = _Form(prices / divisor, divisor, offset, [], [])
+        exact = exact or any(b.quantity == quantity and b.side == "min" for b in bounds)
+        for peak in peaks:
+            self._add_peak(peak, form, exact=exact)
+        return form
+
+    def _add_peak(self, peak: Peak, form: _Form, *, exact: bool) -> None:
+        sums = [
+            ({i: value / form.divisor for i, value in members.items()}, fixed / form.divisor)
+            for members, fixed in self._windows(peak)
+        ]
+        floor = peak.floor / form.divisor
+        tops = [
+            fixed + sum(max(0.0, value) for value in members.values()) for members, fixed in sums
+        ]
+        most = max([floor, *tops])
+        variable = self._new_variable()
+        form.peaks.append(_PeakVariable(variable, floor, most))
+        form.rows.extend(({**members, variable: -1.0}, -np.inf, -fixed) for members, fixed in sums)
+        if not exact:
+            return
+        chosen = [self._new_variable() for _ in (floor, *sums)]
+        form.rows.append((dict.fromkeys(chosen, 1.0), 1.0, 1.0))
+        form.rows.append(({variable: 1.0, chosen[0]: most - floor}, -np.inf, most))
+        for switch, (members, fixed) in zip(chosen[1:], sums, strict=True):
+            lowered = {i: -value for i, value in members.items()}
+            slack = most - fixed + sum(max(0.0, -value) for value in members.values())
+            form.rows.append(({**lowered, variable: 1.0, switch: slack}, -np.inf, fixed + slack))
+
+    def _new_variable(self) -> int:
+        self._num_variables += 1
+        return self._num_variables - 1
+
+    def _windows(self, peak: Peak) -> Iterator[tuple[dict[int, float], float]]:
+        """Yield the sums whose largest a peak is: coefficients of variables, and what is fixed."""
+        if peak.window == 0:
+            values = self._values(peak.terms)
+            yield {i: value for i, value in enumerate(values.tolist()) if value}, peak.terms.fixed
+            return
+        depth = len(self._part.gene_of)
+        window = min(peak.window, depth)
+        for start in range(depth - window + 1):
+            members: dict[int, float] = {}
+            for layer in range(start, start + window):
+                for index in self._members[self._part.gene_of[layer]]:
+                    value = self._own(peak.terms, layer, self._options[index])
+                    if value:
+                        members[index] = members.get(index, 0.0) + value
+            yield members, 0.0
+
+    def _own(self, terms: Linear, layer: int, option: _Option) -> float:
+        return float(terms.own[layer, option.choice, self._table.joint_of(layer, *option.key)])
+
+    def _values(self, terms: Linear) -> Floats:
+        """Return what each option, and each pool at each size, adds to a sum."""
+        values = [
+            sum(self._own(terms, layer, option) for layer in self._part.genes[option.gene])
+            for option in self._options
+        ]
+        for rows in terms.rows:
+            values.extend(rows.tolist())
+        return np.array(values, dtype=np.float64)
 
     def _bound(self, bound: Bound) -> LinearConstraint:
-        values, taken, divisor = self._reduced(self._prices(bound.quantity))
-        limit = bound.limit - int(self._table.fixed[bound.column]) - taken
-        scale = min(1.0, _LARGEST / max(1, *map(abs, values)))
-        row = sparse.csr_array(values.astype(np.float64)[None, :] * scale)
+        form = self._forms[bound.quantity]
+        row = np.zeros(self._num_variables)
+        row[: len(form.values)] = form.values
+        row[[peak.variable for peak in form.peaks]] = 1.0
+        scale = min(1.0, _LARGEST / max(1.0, float(np.abs(row).max())))
+        limit = scale * _row_limit(bound, form)
+        matrix = sparse.csr_array(row[None, :] * scale)
         if bound.side == "max":
-            return LinearConstraint(row, -np.inf, limit // divisor * scale)
-        return LinearConstraint(row, -(-limit // divisor) * scale, np.inf)
+            return LinearConstraint(matrix, -np.inf, limit)
+        return LinearConstraint(matrix, limit, np.inf)
+
+
+def _row_limit(bound: Bound, form: _Form) -> float:
+    """Return the limit on a form's variables.
+
+    Whole numbers are rounded inwards; elsewhere what rounding may have cost is given back, as
+    designs are checked exactly afterwards.
+    """
+    upper = bound.side == "max"
+    if not form.peaks and bound.quantity not in TIMES:
+        left, divisor = bound.row_limit - int(form.offset), int(form.divisor)
+        return float(left // divisor if upper else -(-left // divisor))
+    limit = (bound.row_limit + (0.5 if upper else -0.5) - form.offset) / form.divisor
+    slack = _SLACK * max(1.0, abs(limit))
+    return limit + slack if upper else limit - slack
+
+
+def _divisor(values: Floats) -> float:
+    """Return the greatest common divisor of whole numbers, 1 for others."""
+    if np.any(values != np.rint(values)):
+        return 1.0
+    return float(math.gcd(*map(int, values)) or 1)
 
 
 def _options(part: Subspace) -> list[_Option]:

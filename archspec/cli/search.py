@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from archspec.errors import RunError
 if TYPE_CHECKING:
     from archspec.report.search_view import SearchView
     from archspec.search.results import SearchResults
+    from archspec.spec.search.spec import SearchSpec
 
 
 def add_parser(commands: Subparsers) -> None:
@@ -23,7 +25,8 @@ def add_parser(commands: Subparsers) -> None:
         summary="search which block belongs in which layer, under budgets, by training designs",
         example=(
             "archspec search specs/search/placement_tiny.yaml --out runs/tiny\n"
-            "  archspec search --resume runs/tiny"
+            "  archspec search --resume runs/tiny\n"
+            "  archspec search specs/search/placement_tiny.yaml --dry-run"
         ),
     )
     parser.add_argument("spec", nargs="?", metavar="SEARCH", help="a search document")
@@ -46,11 +49,19 @@ def add_parser(commands: Subparsers) -> None:
         metavar="N",
         help="trials in all, instead of the document's; raise it to go on with a finished search",
     )
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="train nothing but a few steps to take the time: print the size of the space, what "
+        "fits, what it costs and how long it takes; with --resume the time is that run's",
+    )
     add_json(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Search, then say what was found."""
+    if arguments.dry_run:
+        return _dry_run(arguments)
     _check_arguments(arguments)
     from rich.console import Console
 
@@ -68,16 +79,42 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _start(arguments: argparse.Namespace, view: SearchView) -> SearchResults:
-    import dataclasses
+def _dry_run(arguments: argparse.Namespace) -> int:
+    """Say what a search is about to do."""
+    from archspec.report.search_dry_run import dry_run_view
+    from archspec.search.dry_run import dry_run
+    from archspec.search.run_directory import load_run
+    from archspec.search.trial_time import measured_time, stored_time
+    from archspec.spec.load import load_search
 
+    if arguments.spec is None and arguments.resume is None:
+        raise RunError("which search? --dry-run needs SEARCH or --resume DIR")
+    run = None if arguments.resume is None else Path(arguments.resume)
+    spec = load_run(run)[0] if run is not None else load_search(arguments.spec)
+    if arguments.trials is not None:
+        spec = _with_trials(spec, arguments.trials)
+    found = dry_run(spec)
+    time = None if run is None else stored_time(run)
+    found = dataclasses.replace(found, time=time or measured_time(spec))
+    if arguments.json:
+        print_json(found.as_dict())
+    else:
+        console().print(dry_run_view(found))
+    return 0
+
+
+def _with_trials(spec: SearchSpec, trials: int) -> SearchSpec:
+    document = spec.document.model_copy(update={"trials": trials})
+    return dataclasses.replace(spec, trials=trials, document=document)
+
+
+def _start(arguments: argparse.Namespace, view: SearchView) -> SearchResults:
     from archspec.search.study import start_search
     from archspec.spec.load import load_search
 
     spec = load_search(arguments.spec)
     if arguments.trials is not None:
-        document = spec.document.model_copy(update={"trials": arguments.trials})
-        spec = dataclasses.replace(spec, trials=arguments.trials, document=document)
+        spec = _with_trials(spec, arguments.trials)
     return start_search(spec, Path(arguments.out), storage=arguments.storage, listener=view)
 
 

@@ -31,6 +31,10 @@ _SHORT = {
     "num_active_params": "active",
     "table_bytes_per_token": "table",
     "device_bytes": "device",
+    "kv_bytes_per_token": "cache",
+    "train_flops": "training",
+    "step_time": "step",
+    "decode_time": "decoding",
 }
 
 

@@ -139,7 +139,7 @@ def _placements(
     for name, given in place.items():
         here = (*path, name)
         rule = Rule(at=given) if isinstance(given, list) else given
-        for index in _indices(rule, num_layers, here, reporter):
+        for index in rule_indices(rule, num_layers, here, reporter):
             if index in owners:
                 first = owners[index]
                 reporter.report(
@@ -152,7 +152,7 @@ def _placements(
                 yield index, name
 
 
-def _indices(rule: Rule, num_layers: int, path: Path, reporter: Reporter) -> list[int]:
+def rule_indices(rule: Rule, num_layers: int, path: Path, reporter: Reporter) -> list[int]:
     """Return the layers a rule names, in order, reporting those out of range or named twice."""
     named = [*_listed(rule.at, path, reporter), *_ruled(rule, num_layers, path, reporter)]
     found: set[int] = set()

@@ -15,7 +15,7 @@ from archspec.spec.model import ModelSpec
 from archspec.spec.plan import PlanSpec
 from archspec.spec.resolve import resolve_model
 from archspec.spec.search.document import SearchDocument
-from archspec.spec.search.resolve import resolve_search
+from archspec.spec.search.resolve import Documents, resolve_search
 from archspec.spec.search.spec import SearchSpec
 from archspec.spec.train import TrainSpec
 from archspec.spec.tree import Node, describe
@@ -190,13 +190,33 @@ def _resolve_search(root: Node) -> SearchSpec:
     train_path = objective.train if objective else None
     base = _named(fields.get("base"), "model", root, reporter, ("base",))
     train = _named(train_path, "train", root, reporter, ("objective", "train"))
-    return resolve_search(
-        fields,
+    plan_root = _named(fields.get("plan"), "plan", root, reporter, ("plan",))
+    plan = _resolved(plan_root, resolve_plan, reporter)
+    documents = Documents(
         base=_resolved(base, resolve_model, reporter),
         base_root=base,
         train=_resolved(train, _resolve_train, reporter),
-        reporter=reporter,
+        plan=plan,
+        plan_root=plan_root,
+        hardware=_device_of(fields.get("hardware"), plan, root, reporter),
+        resolve_plan=resolve_plan,
     )
+    return resolve_search(fields, documents, reporter)
+
+
+def _device_of(
+    name: str | None, plan: PlanSpec | None, root: Node, reporter: Reporter
+) -> HardwareSpec | None:
+    """Return the device of a search, or else that of its plan, which was checked with it."""
+    if name is None:
+        given = None if plan is None else plan.hardware
+        return None if given is None else load_hardware(given)
+    folder = _folder(root, ("hardware",))
+    before = len(reporter.problems)
+    _check_device(name, folder, reporter)
+    if len(reporter.problems) > before:
+        return None
+    return load_hardware(folder / name if is_path(name) else name)
 
 
 def _named(

@@ -105,6 +105,7 @@ class ModelSpec:
         graded_templates: Those whose sizes change over depth; here they are as in the first layer.
         template_pools: The pools of the document, read or not. Like the templates they are no part
             of the model and of its hash.
+        attention_templates: The attention templates of the document, used or not; likewise.
     """
 
     name: str = field(compare=False)
@@ -120,6 +121,7 @@ class ModelSpec:
     templates: Mapping[str, BlockConfig] = field(compare=False, default_factory=dict)
     graded_templates: frozenset[str] = field(compare=False, default=frozenset())
     template_pools: Mapping[str, PoolConfig] = field(compare=False, default_factory=dict)
+    attention_templates: Mapping[str, AttentionConfig] = field(compare=False, default_factory=dict)
 
     @functools.cached_property
     def scope(self) -> ModelScope:

@@ -62,6 +62,7 @@ def _assemble(
         templates=blocks.configs,
         graded_templates=blocks.graded,
         template_pools=fields["pools"],
+        attention_templates=attention.configs,
     )
 
 

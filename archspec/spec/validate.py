@@ -127,6 +127,10 @@ def _message(detail: ErrorDetails) -> str:
         return (
             f"must have at least {context['min_length']} item, but has {context['actual_length']}"
         )
+    if kind == "too_long":
+        return (
+            f"must have at most {context['max_length']} items, but has {context['actual_length']}"
+        )
     if kind == "literal_error":
         return f"must be one of {context['expected']}, but is {describe(value)}"
     if kind == "value_error":

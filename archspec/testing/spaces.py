@@ -9,16 +9,18 @@ from random import Random
 
 import numpy as np
 
-from archspec.cost.pricing import PriceTable, price
+from archspec.cost.pricing import PriceSetting, price
 from archspec.search.budget import Bound
 from archspec.search.feasible import FeasibleSpace
 from archspec.search.prices import SpacePrices
 from archspec.search.space import Design, Space
+from archspec.spec.load import load_hardware
 from archspec.spec.model import LayerSpec, ModelSpec
+from archspec.spec.plan import PlanSpec
 from archspec.spec.search.variant import CountRule, Variant, contains
 from archspec.testing.specs import load_document
 
-MICRO_TOKENS = 64
+SETTING = PriceSetting(micro_tokens=64)
 
 
 def small_model(num_layers: int = 6, *, pools: int = 1, d_model: int = 16) -> ModelSpec:
@@ -72,20 +74,48 @@ def space_over(
     return Space([Variant(base=base, choices=tuple(map(tuple, positions)))], pool_sizes)
 
 
-def allowed_designs(space: Space, bounds: Sequence[Bound]) -> FeasibleSpace:
+def allowed_designs(
+    space: Space, bounds: Sequence[Bound], setting: PriceSetting = SETTING
+) -> FeasibleSpace:
     """Return the members of a space under bounds."""
-    return FeasibleSpace(space, prices_of(space), bounds)
+    return FeasibleSpace(space, prices_of(space, setting), bounds)
 
 
-def prices_of(space: Space) -> SpacePrices:
-    """Return the prices of a space's designs."""
-    return SpacePrices(
-        space,
-        [
-            PriceTable(variant.base, variant.choices, space.pools, micro_tokens=MICRO_TOKENS)
-            for variant in space.variants
-        ],
+def random_setting(seed: int) -> PriceSetting:
+    """Return circumstances under which the spaces of this module can be priced, with a device."""
+    rng = Random(seed)
+    mesh = {
+        "dp_replicate": rng.choice([1, 2]),
+        "dp_shard": rng.choice([1, 4]),
+        "tp": rng.choice([1, 2]),
+    }
+    mesh["ep"] = rng.choice([1, 2]) if mesh["dp_shard"] > 1 else 1
+    mesh["memory"] = rng.choice([1, 2, 4]) if mesh["dp_shard"] > 1 else 1
+    plan = PlanSpec.model_validate(
+        {
+            "mesh": mesh,
+            "recompute": rng.choice(["none", "selective", "full"]),
+            "tables": {"shard": rng.choice(["rows", "columns"])},
+            "precision": {"compute": rng.choice(["bfloat16", "float32"])},
+        }
     )
+    return PriceSetting(
+        micro_tokens=rng.choice([32, 64]),
+        tokens=10 ** rng.randint(3, 12),
+        plan=plan if rng.random() < 0.8 else None,
+        hardware=load_hardware("h100"),
+    )
+
+
+def prices_of(space: Space, setting: PriceSetting = SETTING) -> SpacePrices:
+    """Return the prices of a space's designs."""
+    return SpacePrices.of(with_plan(space, setting.plan), setting)
+
+
+def with_plan(space: Space, plan: PlanSpec | None) -> Space:
+    """Return a space whose variants have a plan."""
+    variants = [dataclasses.replace(variant, plan=plan) for variant in space.variants]
+    return Space(variants, space.pools)
 
 
 def random_space(seed: int) -> Space:
@@ -208,6 +238,6 @@ class SyntheticLoss:
         return float(own + near + pools)
 
 
-def price_of(space: Space, design: Design) -> dict[str, int]:
+def price_of(space: Space, design: Design, setting: PriceSetting = SETTING) -> dict[str, int]:
     """Price a design by the summary of its written-out model."""
-    return price(space.model(design), micro_tokens=MICRO_TOKENS)
+    return price(space.model(design), setting)

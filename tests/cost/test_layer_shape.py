@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from archspec.cost.pricing import QUANTITIES, PriceTable, price
+from archspec.cost.pricing import QUANTITIES, PriceSetting, PriceTable, price
 from archspec.cost.summary import summarize
 from archspec.testing.specs import load_document
 
@@ -93,14 +93,14 @@ def test_a_search_prices_each_layer_with_its_attention_and_norms():
             ]
             for layer in base.layers
         ]
-        table = PriceTable(base, choices, {}, micro_tokens=8)
+        table = PriceTable(base, choices, {}, PriceSetting(micro_tokens=8))
         designs = np.array(list(itertools.product(range(3), repeat=4)))
         prices = table.prices(designs, np.zeros((len(designs), 0), dtype=np.int64))
         for design, found in zip(designs, prices, strict=True):
             model = base.replace(
                 layers=tuple(choices[i][choice] for i, choice in enumerate(design))
             )
-            expected = price(model, micro_tokens=8)
+            expected = price(model, PriceSetting(micro_tokens=8))
             assert dict(zip(QUANTITIES, found, strict=True)) == expected
 
 

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from archspec.cost.pricing import QUANTITIES, PriceTable, price
-from archspec.testing.spaces import MICRO_TOKENS, price_of, random_space, small_model, space_over
+from archspec.testing.spaces import SETTING, price_of, random_space, small_model, space_over
 
 
 def table_of(space):
-    return PriceTable(space.base, space.choices, space.pools, micro_tokens=MICRO_TOKENS)
+    return PriceTable(space.base, space.choices, space.pools, SETTING)
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -35,7 +35,7 @@ def test_a_pool_is_paid_once_and_not_at_all_without_readers() -> None:
 
 def test_the_base_costs_what_its_summary_says() -> None:
     base = small_model(4)
-    assert price(base, micro_tokens=MICRO_TOKENS)["flops_per_token"] > 0
+    assert price(base, SETTING)["flops_per_token"] > 0
 
 
 def test_twenty_thousand_designs_of_32_layers_a_second() -> None:

@@ -18,7 +18,7 @@ from archspec.compiler.plan.sections import FRAME, Section, counted
 from archspec.cost.tables import Table, model_tables
 from archspec.quantities import DTYPE_BYTES
 from archspec.spec.model import LayerSpec, ModelSpec
-from archspec.spec.plan import PlanSpec
+from archspec.spec.plan import PlanSpec, Precision
 
 TableOptimizer = Literal["adamw", "row_adam", "row_adagrad"]
 PICK_BYTES = 8  # a slot in int32 and its weight in fp32
@@ -178,14 +178,18 @@ def copies_bytes(spec: ModelSpec, sections: tuple[Section, ...], plan: PlanSpec,
         return 0
     copies, gradients = {}, {}
     for section in sections:
-        copies[_key(section)] = section.gathered_bytes(precision)
-        reduced = sum(one.gathered_numel for one in section.parameters)
-        reduced *= DTYPE_BYTES[precision.gradients]
-        gradients[_key(section)] = copies[_key(section)] + reduced
+        copies[_key(section)], gradients[_key(section)] = section_copies(section, precision)
     layers = [_with_pools(layer, copies) for layer in spec.layers]
     pairs = [sum(layers[index : index + 2]) for index in range(max(1, len(layers) - 1))]
     most = max((_with_pools(layer, gradients) for layer in spec.layers), default=0)
     return copies[FRAME] + max(pairs, default=0) + max(most, gradients[FRAME])
+
+
+def section_copies(section: Section, precision: Precision) -> tuple[int, int]:
+    """Return the bytes of a gathered section, and of it with its whole gradients."""
+    copies = section.gathered_bytes(precision)
+    reduced = sum(one.gathered_numel for one in section.parameters)
+    return copies, copies + reduced * DTYPE_BYTES[precision.gradients]
 
 
 def _key(section: Section) -> str | LayerSpec:
@@ -212,10 +216,21 @@ def exchange_bytes(spec: ModelSpec, plan: PlanSpec, mesh: Mesh, tokens: int) -> 
     under recompute of one. Beside them, in the layer that needs most, this rank's sums for the
     fold's tokens, and the sums come home.
     """
-    found = [look for look in lookups(spec, plan, mesh) if look.rows * look.columns > 1]
-    picks = [mesh.memory * tokens * look.picks * PICK_BYTES for look in found]
+    found = look_up_bytes(spec, plan, mesh, tokens)
+    picks = [picks for picks, _ in found]
     held = sum(picks) if plan.recompute == "none" else max(picks, default=0)
-    return held + max((_sums(look, plan, mesh, tokens) for look in found), default=0)
+    return held + max((sums for _, sums in found), default=0)
+
+
+def look_up_bytes(
+    spec: ModelSpec, plan: PlanSpec, mesh: Mesh, tokens: int
+) -> list[tuple[int, int]]:
+    """Return the bytes of picks and of sums of every look-up in a folded table."""
+    return [
+        (mesh.memory * tokens * look.picks * PICK_BYTES, _sums(look, plan, mesh, tokens))
+        for look in lookups(spec, plan, mesh)
+        if look.rows * look.columns > 1
+    ]
 
 
 def _sums(look: Lookup, plan: PlanSpec, mesh: Mesh, tokens: int) -> int:

@@ -18,6 +18,21 @@ class SearchDocument(Schema):
     archspec: Annotated[Literal[1], Field(description="Version of the language.")]
     kind: Annotated[Literal["search"], Field(description="The kind of document.")]
     base: Annotated[str, Field(description="Path of the base model, from this file.")]
+    plan: Annotated[
+        str | None,
+        Field(description="Path of the plan that bytes and times are counted under."),
+    ] = None
+    hardware: Annotated[
+        str | None,
+        Field(
+            description="The device that times are for: a bundled one by name, any other by path; "
+            "default that of the plan."
+        ),
+    ] = None
+    world_size: Annotated[
+        PositiveInt | None,
+        Field(description="All ranks, where the plan says auto."),
+    ] = None
     vary: Annotated[Vary, Field(description="What may change.")]
     budgets: Annotated[Budgets, Field(description="What every design keeps to.")] = Budgets()
     objective: Annotated[Objective, Field(description="How a design is judged.")]

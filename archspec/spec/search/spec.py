@@ -25,6 +25,7 @@ class SearchSpec:
         base_document: That document with what it extends, as plain values.
         plan: The plan as its document gives it, None without one.
         hardware: The device that times are for, None if none is named.
+        world_size: All ranks, where the plan leaves them open.
         variants: One for each combination of what varies outside layers and pools.
         pool_sizes: Pool name to the values its num_keys may take, in the order given.
     """
@@ -35,6 +36,7 @@ class SearchSpec:
     train: TrainSpec
     plan: PlanSpec | None
     hardware: HardwareSpec | None
+    world_size: int | None
     variants: tuple[Variant, ...]
     pool_sizes: Mapping[str, tuple[int, ...]]
     budgets: Budgets

@@ -4,6 +4,7 @@ import pytest
 from archspec.search.budget import Bound
 from archspec.search.feasible import FeasibleSpace
 from archspec.search.params import design_of, suggest, to_params
+from archspec.search.program import Program
 from archspec.search.samplers.base import SpaceExhaustedError
 from archspec.search.samplers.registry import SAMPLERS
 from archspec.testing.spaces import (
@@ -54,7 +55,7 @@ def test_every_proposal_fits_and_is_new(name: str, num_layers: int, share: float
 def least_bounds(allowed: FeasibleSpace, slack: float) -> FeasibleSpace:
     """Bounds so close to the least FLOPs that random draws practically never fit."""
     space, quantity = allowed.space, "flops_per_token"
-    program = allowed_designs(space, ()).program
+    program = Program(space, allowed.table, (), wanted=[quantity])
     least = program.best(program.quantity(quantity))
     limit = int(allowed.prices(least)[quantity] * slack)
     return allowed_designs(space, [Bound(quantity, "max", limit)])

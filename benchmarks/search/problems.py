@@ -1,15 +1,24 @@
-"""What is searched: problems with a known best design, asked with or without noise."""
+"""What is searched: problems whose best design is known, asked with or without noise."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
+from archspec.search.budget import Bound
 from archspec.search.feasible import FeasibleSpace
-from archspec.search.space import Design
-from archspec.testing.problems import Problem
+from archspec.search.features import Floats
+from archspec.search.space import Design, Rows
+from archspec.spec.load import load_search
+from benchmarks.search.exact import ExactProgram
+from benchmarks.search.losses import STRUCTURES, draw_tables
+
+PLACEMENT = Path(__file__).parent / "placement.yaml"
+_SAMPLE = 40_000  # designs drawn, of which those that fit give a loss its unit
 
 
 @dataclass(frozen=True)
@@ -17,7 +26,7 @@ class Case:
     """A synthetic problem at a level of noise.
 
     Attributes:
-        structure: A key of ``archspec.testing.problems.STRUCTURES``.
+        structure: A key of ``STRUCTURES``.
         noise: Standard deviation of an evaluation, in units of how designs that fit vary.
     """
 
@@ -44,7 +53,7 @@ CASES = (
 
 @dataclass(frozen=True)
 class Target:
-    """What one run searches.
+    """What one search searches.
 
     Attributes:
         allowed: The designs.
@@ -59,12 +68,55 @@ class Target:
     optimum: float
 
 
-def synthetic(case: Case, seed: int) -> Target:
-    """Return a case's problem number ``seed``: every seed has another loss."""
-    problem = Problem(case.structure, seed=seed)
+class Problem:
+    """A space under budgets and a loss, in units of how it varies over designs that fit.
+
+    Attributes:
+        allowed: The designs.
+    """
+
+    def __init__(self, structure: str, allowed: FeasibleSpace, *, seed: int) -> None:
+        self.allowed = allowed
+        (sizes,) = allowed.space.pools.values()
+        rng = np.random.default_rng(seed)
+        reads = allowed.space.reads[0]
+        self._tables = draw_tables(reads, len(sizes), rng, **STRUCTURES[structure])
+        losses = self._tables.of(_sample(allowed))
+        self._center, self._unit = float(losses.mean()), float(losses.std())
+
+    def losses(self, rows: Rows) -> Floats:
+        """Return the losses of designs, [N]."""
+        return np.asarray((self._tables.of(rows) - self._center) / self._unit)
+
+    def __call__(self, design: Design) -> float:
+        """Return the loss of a design."""
+        return float(self.losses(self.allowed.space.arrays([design]))[0])
+
+    def optimum(self, bounds: Sequence[Bound] = ()) -> Design | None:
+        """Return the best design that fits and keeps to further bounds, None if there is none."""
+        return ExactProgram(self.allowed, self._tables, bounds).solve()
+
+
+@functools.cache
+def placements() -> FeasibleSpace:
+    """Return the designs of all synthetic problems."""
+    return FeasibleSpace.of(load_search(PLACEMENT))
+
+
+@functools.lru_cache(maxsize=4)
+def _sample(allowed: FeasibleSpace) -> Rows:
+    """Return designs that fit, drawn uniformly."""
+    rows = allowed.space.draw(np.random.default_rng(0), _SAMPLE)
+    return rows.take(allowed.admits(*rows))
+
+
+def target_of(case: Case, problem: Problem, seed: int) -> Target:
+    """Return a problem to be searched with the noise of a case."""
     rng = np.random.default_rng([seed, 1])
+    best = problem.optimum()
+    assert best is not None, "some design fits"
 
     def observe(design: Design) -> float:
-        return problem(design) + case.noise * rng.normal()
+        return problem(design) + case.noise * float(rng.normal())
 
-    return Target(problem.allowed, problem, observe, problem(problem.optimum))
+    return Target(problem.allowed, problem, observe, problem(best))

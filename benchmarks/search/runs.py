@@ -77,6 +77,4 @@ def search(
             if value < best:
                 best, regret = value, points[-1][0] - target.optimum
         regrets.append(regret)
-    return Run(
-        tuple(regrets), tuple(fits), evaluations - len(set(seen)), seconds, tuple(points)
-    )
+    return Run(tuple(regrets), tuple(fits), evaluations - len(set(seen)), seconds, tuple(points))

@@ -13,7 +13,6 @@ from optuna.samplers import BaseSampler, RandomSampler
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from archspec.cost.pricing import QUANTITIES
 from archspec.search.feasible import FeasibleSpace
 from archspec.search.params import design_of, distributions, to_params
 from archspec.search.space import Design
@@ -90,8 +89,9 @@ class PlacementSampler(BaseSampler):
             ValueError: A quantity has no price.
         """
         for name in priced:
-            if name not in QUANTITIES:
-                raise ValueError(f"{name!r} is no price; prices are {', '.join(QUANTITIES)}")
+            if name not in allowed.table.quantities:
+                known = ", ".join(allowed.table.quantities)
+                raise ValueError(f"{name!r} has no price here; what has one: {known}")
         self.allowed = allowed
         self.seed = seed
         self.priced = tuple(priced)

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-
 from archspec.cost.pricing import Ints
 from archspec.search.feasible import LISTED, FeasibleSpace
 from archspec.search.samplers.base import History, PlacementSampler

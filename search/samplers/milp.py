@@ -1,4 +1,4 @@
-"""The default sampler: exact integer programs and a local search over what the trials have shown."""
+"""The default sampler: integer programs and a local search over what trials have shown."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from archspec.cost.pricing import Flags, Ints
+from archspec.search.achievable import closest_design
 from archspec.search.budget import Bound
 from archspec.search.feasible import FeasibleSpace
 from archspec.search.features import Floats
@@ -23,7 +24,8 @@ from archspec.search.space import Design, Rows
 
 _COMBINATIONS = 48  # of prices, over which the improvement is averaged
 _LISTED = 256  # designs of a listed space that a guess may nominate
-_GAP = 5e-3  # of the integer program; its answer is a start
+_GAP = 2e-2  # of the integer program, whose answer is a start
+_DRAWN = 0.7  # share of integer programs over a drawn guess; the others are over the mean
 _NEIGHBOURS, _BEAM, _ROUNDS = 384, 16, 5
 
 
@@ -95,7 +97,7 @@ class MilpPlacementSampler(PlacementSampler):
 
     def _prices(self, rows: Rows, history: History) -> Floats:
         """Return prices in the goals after the first, less being better, [N, G]."""
-        columns = [Bound(name, "max", 0).column for name in self.priced]
+        columns = [self.allowed.table.quantities.index(name) for name in self.priced]
         prices = self.allowed.table.prices(*rows)[:, columns]
         return prices.astype(np.float64) * history.signs[1:]
 
@@ -109,40 +111,40 @@ class MilpPlacementSampler(PlacementSampler):
 
     @functools.cached_property
     def _ranges(self) -> Ints:
-        """The least and the most of each priced goal that a design which fits costs, [2, G]."""
-        program, ends = self.allowed.program, []
-        for name in self.priced:
-            objective = program.quantity(name)
-            found = program.best(objective), program.best(-objective)
-            ends.append([self.allowed.prices(design)[name] for design in found if design])
-        return np.array(ends, dtype=np.int64).T
+        """The least and the most of each priced goal among designs that fit, in rows' units."""
+        ends: Ints = np.zeros((2, len(self.priced)), dtype=np.int64)
+        for goal, name in enumerate(self.priced):
+            for end, bound in enumerate((Bound(name, "max", 0), Bound(name, "min", 0))):
+                design = closest_design(self.allowed, bound, self.allowed.bounds)
+                assert design is not None, "some designs fit, as some were evaluated"
+                ends[end, goal] = self.allowed.prices(design)[name] // self.allowed.table.unit(name)
+        return ends
 
     def _nominated(
         self, surrogate: Surrogate, limits: Floats, history: History, rng: np.random.Generator
     ) -> list[Design]:
-        """Return the best designs within limits on prices by a drawn guess and by the mean."""
-        guesses = [surrogate.draw(rng), surrogate.mean()]
+        """Return the best design, or the best few, within limits on prices by a guess, drawn or the mean."""
+        guess = surrogate.draw(rng) if rng.random() < _DRAWN else surrogate.mean()
         space, listed = self.allowed.space, self.allowed.listed
         if listed is None:
             program = self._limited(limits, history).program
-            found = [program.best(program.objective(guess), gap=_GAP) for guess in guesses]
-            return [design for design in found if design is not None]
+            found = program.best(program.objective(guess), gap=_GAP)
+            return [] if found is None else [found]
         affordable = (self._prices(self.allowed.listed_arrays, history) <= limits).all(axis=1)
-        nominated: dict[Design, None] = {}
-        for guess in guesses:
-            scores = space.score(guess, self.allowed.listed_arrays)
-            order = np.argsort(np.where(affordable, scores, np.inf), kind="stable")
-            new = (listed[i] for i in order if listed[i] not in history.taken)
-            nominated.update(dict.fromkeys(itertools.islice(new, _LISTED)))
-        return list(nominated)
+        scores = space.score(guess, self.allowed.listed_arrays)
+        order = np.argsort(np.where(affordable, scores, np.inf), kind="stable")
+        new = (listed[index] for index in order if listed[index] not in history.taken)
+        return list(itertools.islice(new, _LISTED))
 
     def _limited(self, limits: Floats, history: History) -> FeasibleSpace:
         """Return the designs that also keep to limits on the priced goals."""
-        bounds = []
+        if not self.priced:
+            return self.allowed
+        allowed, bounds = self.allowed, []
         for name, sign, limit in zip(self.priced, history.signs[1:], limits, strict=True):
-            most = math.floor(limit)
-            bounds.append(Bound(name, "max", most) if sign > 0 else Bound(name, "min", -most))
-        allowed = self.allowed
+            unit = allowed.table.unit(name)
+            most = sign * math.floor(limit) * unit
+            bounds.append(Bound(name, "max" if sign > 0 else "min", most, unit))
         return FeasibleSpace(allowed.space, allowed.table, (*allowed.bounds, *bounds))
 
     def _climb(
@@ -175,6 +177,8 @@ class MilpPlacementSampler(PlacementSampler):
             rows = self._neighbourhood.around(beam, _NEIGHBOURS, rng)
             rows = rows.take(_firsts(rows, seen))
             rows = rows.take(self.allowed.admits(*rows))
+            if not len(rows.variants):
+                break
             gains = judged(rows)
             beam, values = _joined(beam, rows), np.concatenate([values, gains])
             kept = np.argsort(-values, kind="stable")[:_BEAM]

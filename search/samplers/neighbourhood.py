@@ -1,4 +1,4 @@
-"""Many designs near some others at once: single layers changed, pairs exchanged, stretches moved."""
+"""Many designs near some others at once: layers changed, exchanged, moved by one."""
 
 from __future__ import annotations
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import functools
 
-
 import numpy as np
 
 from archspec.cost.pricing import Ints
@@ -151,5 +150,3 @@ def _weigh(covariance: Covariance, designs: Encoded, values: Floats) -> Floats:
         lowers += (firm + 1) / weights
         weights = weights * np.sqrt(raises / lowers)
     return weights
-
-

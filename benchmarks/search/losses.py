@@ -44,8 +44,8 @@ class Tables:
 
 # How much the loss of a layer varies by each structure; see ``draw_tables``.
 STRUCTURES: Mapping[str, Mapping[str, float]] = {
-    "additive": {"own": 1.0},
     "interacting": {"own": 0.7, "neighbours": 0.7, "pairs": 0.7},
+    "additive": {"own": 1.0},
     "neighbours": {"own": 0.3, "neighbours": 1.0},
     "saturating": {"own": 0.4, "saturation": 1.0},
     "bumps": {"own": 0.2, "bumps": 1.0},

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import optuna
 
@@ -14,28 +14,31 @@ from archspec.search.samplers.registry import make_sampler
 from benchmarks.search.problems import Target
 from benchmarks.search.rivals import RAW, set_constraints
 
-OURS = ("milp", "evolution", "tpe", "nsga2")
-RANDOM = "random"
 
-
-@dataclass(frozen=True)
+@dataclass
 class Run:
-    """What a search did, evaluation by evaluation.
+    """What a search did.
 
     Attributes:
-        regrets: Loss of the design that looks best so far, noise aside, over the optimum's; None
-            before the first that fits.
-        fits: Whether the evaluated design keeps to the budgets.
+        regrets: By evaluation the loss of the design that looks best so far, noise aside, over the
+            optimum's; None before the first that fits.
+        points: Of every evaluation what was observed, the true loss and the prices of the other
+            goals; None for a design that does not fit.
         repeats: Evaluations of a design that had been evaluated before.
-        seconds: CPU time of all proposals.
-        points: True loss and prices of every design that fits, for several goals.
+        wall: Seconds of all proposals.
+        cpu: CPU seconds of all proposals.
     """
 
-    regrets: tuple[float | None, ...]
-    fits: tuple[bool, ...]
-    repeats: int
-    seconds: float
-    points: tuple[tuple[float, ...], ...]
+    regrets: list[float | None] = field(default_factory=list)
+    points: list[tuple[float, ...] | None] = field(default_factory=list)
+    repeats: int = 0
+    wall: float = 0.0
+    cpu: float = 0.0
+
+    @property
+    def fitting(self) -> float:
+        """The share of the evaluated designs that fit."""
+        return sum(point is not None for point in self.points) / len(self.points)
 
 
 def search(
@@ -52,29 +55,32 @@ def search(
     """
     warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    allowed = target.allowed
-    if name in RAW:
-        sampler = RAW[name](seed)
-    else:
-        sampler = make_sampler(name, allowed, seed=seed, priced=priced)
-    directions = ["minimize"] * (1 + len(priced))
-    study = optuna.create_study(directions=directions, sampler=sampler)
-    best, regret, seconds = float("inf"), None, 0.0
-    regrets, fits, points, seen = [], [], [], []
+    allowed, run, seen = target.allowed, Run(), set()
+    study = optuna.create_study(
+        directions=["minimize"] * (1 + len(priced)),
+        sampler=RAW[name](seed) if name in RAW
+        else make_sampler(name, allowed, seed=seed, priced=priced),
+    )  # fmt: skip
+    best, regret = float("inf"), None
     for _ in range(evaluations):
-        began = time.process_time()
+        wall, cpu = time.perf_counter(), time.process_time()
         trial = study.ask()
         design = suggest(allowed.space, trial)
-        seconds += time.process_time() - began
-        seen.append(design)
-        fits.append(set_constraints(allowed, trial, design))
-        prices = allowed.prices(design)
-        # Of a design that does not fit, Optuna's samplers read the constraints alone.
-        value = target.observe(design) if fits[-1] else 0.0
-        study.tell(trial, [value, *(prices[name] for name in priced)])
-        if fits[-1]:
-            points.append((target.truth(design), *(prices[name] for name in priced)))
+        run.wall += time.perf_counter() - wall
+        run.cpu += time.process_time() - cpu
+        run.repeats += design in seen
+        seen.add(design)
+        named = allowed.prices(design)
+        prices = tuple(named[quantity] for quantity in priced)
+        if not set_constraints(allowed, trial, design):
+            # Of a trial that breaks a constraint, Optuna's samplers read the constraints alone.
+            study.tell(trial, [0.0, *prices])
+            run.points.append(None)
+        else:
+            value, truth = target.observe(design), target.truth(design)
+            study.tell(trial, [value, *prices])
+            run.points.append((value, truth, *prices))
             if value < best:
-                best, regret = value, points[-1][0] - target.optimum
-        regrets.append(regret)
-    return Run(tuple(regrets), tuple(fits), evaluations - len(set(seen)), seconds, tuple(points))
+                best, regret = value, truth - target.optimum
+        run.regrets.append(regret)
+    return run

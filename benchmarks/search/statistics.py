@@ -55,17 +55,18 @@ def sign_test(ours: Sequence[float], theirs: Sequence[float]) -> SignTest:
     return SignTest(wins, losses, min(1.0, 2 * tail / 2**number))
 
 
-def gained(points: Sequence[Sequence[float]], limits: Sequence[float], floor: float) -> float:
-    """Return the hypervolume of designs on a grid of prices, per unit of the grid.
+def gained(points: Sequence[Sequence[float]], limits: Sequence[float]) -> float:
+    """Return the hypervolume of designs over limits on their price, per limit.
+
+    A loss of 0, the mean of designs that fit, is worth nothing.
 
     Args:
         points: Of each design what was observed, its true loss, and its price.
-        limits: The grid: for each limit the design that looks best within it counts, truly.
-        floor: The loss that is worth nothing.
+        limits: For each of them the design that looks best within it counts, with its true loss.
     """
     total = 0.0
     for limit in limits:
         within = [point for point in points if point[2] <= limit]
         if within:
-            total += max(0.0, floor - min(within)[1])
+            total += max(0.0, -min(within)[1])
     return total / len(limits)

@@ -51,6 +51,25 @@ def from_params(space: Space, params: Mapping[str, Any]) -> Design | None:
     return space.normal(indices[:genes], indices[genes:], variant)
 
 
+def nearest_design(space: Space, params: Mapping[str, Any]) -> Design:
+    """Return the design of values that may not go together.
+
+    What its variant lacks is replaced by the first choice there, and settings of no variant by
+    those of the variant that has most of them.
+    """
+    names = _names(space)
+
+    def shared(variant: int) -> int:
+        own = space.variants[variant].settings
+        return sum(params.get(name) == own[name] for name in names.settings)
+
+    variant = max(range(len(space.variants)), key=shared)
+    genes = names.genes[variant].items()
+    indices = [values.index(v) if (v := params.get(n)) in values else 0 for n, values in genes]
+    count = len(space.parts[variant].genes)
+    return space.normal(indices[:count], indices[count:], variant)
+
+
 def suggest(space: Space, trial: BaseTrial) -> Design:
     """Ask a trial for a design.
 

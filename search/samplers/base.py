@@ -24,10 +24,18 @@ class SpaceExhaustedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """A design that was evaluated; less loss is better, whatever the study's direction."""
+    """A design that was evaluated, with one loss for each objective of the study.
+
+    Less loss is better, whatever the study's directions.
+    """
 
     design: Design
-    loss: float
+    losses: tuple[float, ...]
+
+    @property
+    def loss(self) -> float:
+        """The loss in the first objective."""
+        return self.losses[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,13 +45,19 @@ class History:
     Attributes:
         scored: Evaluated designs, oldest first.
         taken: Every design that was proposed, in whatever state its trial is.
+        running: Those whose evaluation is not over, oldest first.
+        spoilt: Those that were pruned, or whose loss is no finite number: bad, nobody knows how.
+        signs: For each objective 1 if the study minimises it, -1 if it maximises it.
     """
 
     scored: Sequence[Scored]
     taken: frozenset[Design]
+    running: Sequence[Design] = ()
+    spoilt: Sequence[Design] = ()
+    signs: tuple[int, ...] = (1,)
 
     def best(self, count: int) -> list[Scored]:
-        """Return the best designs, best first."""
+        """Return the designs best in the first objective, best first."""
         return sorted(self.scored, key=lambda scored: scored.loss)[:count]
 
 
@@ -60,15 +74,27 @@ class PlacementSampler(BaseSampler):
     Subclasses implement ``propose``.
     """
 
-    def __init__(self, allowed: FeasibleSpace, *, seed: int = 0) -> None:
+    def __init__(
+        self, allowed: FeasibleSpace, *, seed: int = 0, priced: Sequence[str] = ()
+    ) -> None:
         """Set up a sampler without state; everything it learns it reads from the study.
 
         Args:
             allowed: The designs to choose from.
             seed: Of the random numbers.
+            priced: Of a study with several objectives those after the first, if they are prices:
+                the quantities, in order. They are known before anything is evaluated.
+
+        Raises:
+            ValueError: A quantity has no price.
         """
+        for name in priced:
+            if name not in allowed.table.quantities:
+                known = ", ".join(allowed.table.quantities)
+                raise ValueError(f"{name!r} has no price here; what has one: {known}")
         self.allowed = allowed
         self.seed = seed
+        self.priced = tuple(priced)
         self._distributions = distributions(allowed.space)
         self._others = RandomSampler(seed=seed)
 
@@ -91,15 +117,9 @@ class PlacementSampler(BaseSampler):
             SpaceExhaustedError: If no design is left. ``study.optimize`` fails the trial and passes
                 the error on; whoever asks and tells, tells that it failed.
         """
-        if len(study.directions) > 1:
-            raise ValueError(
-                f"{type(self).__name__} works on one objective, but the study has "
-                f"{len(study.directions)}; keep the others as user attributes"
-            )
         if design_of(self.allowed.space, trial) is not None and self._distributions:
             return {}
-        rng = np.random.default_rng([self.seed, trial.number])
-        design = self.propose(self._history(study, trial), rng)
+        design = self._next(study, trial)
         if design is None:
             raise SpaceExhaustedError("every design that keeps to the budgets has been proposed")
         return to_params(self.allowed.space, design)
@@ -118,14 +138,24 @@ class PlacementSampler(BaseSampler):
         """Reseed what draws foreign parameters; proposals need it not, as trials differ."""
         self._others.reseed_rng()
 
+    def _next(self, study: Study, trial: FrozenTrial) -> Design | None:
+        rng = np.random.default_rng([self.seed, trial.number])
+        return self.propose(self._history(study, trial), rng)
+
     def _history(self, study: Study, current: FrozenTrial) -> History:
-        sign = 1 if study.direction == StudyDirection.MINIMIZE else -1
-        taken, scored = set(), []
+        signs = tuple(1 if d == StudyDirection.MINIMIZE else -1 for d in study.directions)
+        taken: set[Design] = set()
+        scored, running, spoilt = [], [], []
         for trial in study.get_trials(deepcopy=False):
             design = design_of(self.allowed.space, trial)
             if design is None or trial.number == current.number:
                 continue
             taken.add(design)
-            if trial.state == TrialState.COMPLETE and trial.value is not None:
-                scored.append(Scored(design, sign * trial.value))
-        return History(scored, frozenset(taken))
+            losses = tuple(s * v for s, v in zip(signs, trial.values or (), strict=False))
+            if trial.state == TrialState.COMPLETE and np.isfinite(losses).all():
+                scored.append(Scored(design, losses))
+            elif trial.state in (TrialState.COMPLETE, TrialState.PRUNED):
+                spoilt.append(design)
+            elif trial.state in (TrialState.RUNNING, TrialState.WAITING):
+                running.append(design)
+        return History(scored, frozenset(taken), running, spoilt, signs)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from archspec.search.feasible import FeasibleSpace
 from archspec.search.samplers.base import History, PlacementSampler
+from archspec.search.samplers.goals import best_first
 from archspec.search.samplers.random import random_design, redraw
 from archspec.search.space import Design
 
@@ -14,6 +17,9 @@ _TRIES = 32
 
 class EvolutionPlacementSampler(PlacementSampler):
     """Crosses and mutates the best designs so far; the first ones are random.
+
+    With several objectives the best are those of the first non-dominated fronts, where a front is
+    too large its loneliest (NSGA-II, Deb et al. 2002).
 
     Args:
         num_random: Evaluated designs before the first child.
@@ -25,10 +31,11 @@ class EvolutionPlacementSampler(PlacementSampler):
         allowed: FeasibleSpace,
         *,
         seed: int = 0,
+        priced: Sequence[str] = (),
         num_random: int = 8,
         parents: int = 8,
     ) -> None:
-        super().__init__(allowed, seed=seed)
+        super().__init__(allowed, seed=seed, priced=priced)
         self._num_random = num_random
         self._parents = parents
 
@@ -36,16 +43,15 @@ class EvolutionPlacementSampler(PlacementSampler):
         """Return a new child that fits, a random design if the parents have no new children."""
         if len(history.scored) < self._num_random:
             return random_design(self.allowed, history.taken, rng)
-        parents = [scored.design for scored in history.best(self._parents)]
+        losses = np.array([scored.losses for scored in history.scored])
+        chosen = best_first(losses)[: self._parents]
+        parents = [history.scored[index].design for index in chosen]
         child = parents[0]
         for _ in range(_TRIES):
             child = self._child(parents, rng)
             if child not in history.taken and child in self.allowed:
                 return child
-        repaired = self.allowed.program.nearest(child, rng)
-        if repaired is not None and repaired not in history.taken:
-            return repaired
-        return random_design(self.allowed, history.taken, rng)
+        return self.allowed.program.nearest(child, rng, excluded=history.taken)
 
     def _child(self, parents: list[Design], rng: np.random.Generator) -> Design:
         """Cross two parents, the better ones more often, and mutate one layer on average."""

@@ -1,32 +1,50 @@
-"""The default sampler: an exact integer program over a guess that learns from every trial."""
+"""The default sampler: integer programs and a local search over what trials have shown."""
 
 from __future__ import annotations
 
+import functools
+import itertools
+import math
 from collections.abc import Sequence
 
 import numpy as np
 
+from archspec.cost.pricing import Flags, Ints
+from archspec.search.achievable import closest_design
+from archspec.search.budget import Bound
 from archspec.search.feasible import FeasibleSpace
-from archspec.search.features import Scores
+from archspec.search.features import Floats
 from archspec.search.samplers.base import History, PlacementSampler
-from archspec.search.samplers.random import random_design, redraw
+from archspec.search.samplers.covariance import Covariance
+from archspec.search.samplers.improvement import Improvement
+from archspec.search.samplers.neighbourhood import Neighbourhood
+from archspec.search.samplers.random import random_design
 from archspec.search.samplers.surrogate import Surrogate
-from archspec.search.space import Design
+from archspec.search.space import Design, Rows
 
-_NEIGHBOURS = 128
+_COMBINATIONS = 48  # of prices, over which the improvement is averaged
+_LISTED = 256  # designs of a listed space that a guess may nominate
+_GAP = 2e-2  # of the integer program, whose answer is a start
+_DRAWN = 0.7  # share of integer programs over a drawn guess; the others are over the mean
+_NEIGHBOURS, _BEAM, _ROUNDS = 384, 16, 5
 
 
 class MilpPlacementSampler(PlacementSampler):
-    """Solves for the design that a linear guess of the loss likes best among those that fit.
+    """Proposes the design of which most improvement is expected among those that fit and are new.
 
-    The guess is drawn anew for every proposal, in proportion to its likelihood (Thompson sampling),
-    so that what is uncertain gets tried. Every third proposal is instead the most promising
-    neighbour of one of the best designs, which finds what a linear guess cannot express. The first
-    proposals are random.
+    A surrogate says what each design's loss may be. Its additive parts are drawn with the
+    likelihood they have (Thompson sampling), and an integer program finds the best design under
+    that guess exactly; from there and from the best designs so far a local search climbs the
+    expected improvement under the whole surrogate. Designs that are being evaluated count as if
+    their results were in and as expected, so that parallel trials ask different questions. The
+    first proposals are random.
+
+    With several objectives, those after the first must be prices (``priced``): improvement is then
+    the hypervolume gained, and the integer program optimises the loss under a random combination
+    of limits on the prices.
 
     Args:
         num_random: Evaluated designs before the first guess.
-        parents: How many of the best have their neighbours considered.
     """
 
     def __init__(
@@ -34,62 +52,154 @@ class MilpPlacementSampler(PlacementSampler):
         allowed: FeasibleSpace,
         *,
         seed: int = 0,
+        priced: Sequence[str] = (),
         num_random: int = 8,
-        parents: int = 3,
     ) -> None:
-        super().__init__(allowed, seed=seed)
+        super().__init__(allowed, seed=seed, priced=priced)
         self._num_random = num_random
-        self._parents = parents
 
     def propose(self, history: History, rng: np.random.Generator) -> Design | None:
-        """Return the best new design by this proposal's guess."""
+        """Return the most promising new design."""
+        if len(history.signs) != 1 + len(self.priced):
+            raise ValueError(
+                f"sampler milp knows {len(self.priced)} of the study's {len(history.signs) - 1} "
+                "objectives after the first as prices; name each in priced, or take evolution"
+            )
         if len(history.scored) < self._num_random:
             return random_design(self.allowed, history.taken, rng)
-        surrogate = Surrogate(self.allowed.space, history.scored)
-        if len(history.taken) % 3 == 0:
-            parents = [scored.design for scored in history.best(self._parents)]
-            found = self._neighbour(parents, surrogate.mean(), history, rng)
-            if found is not None:
-                return found
-        guess = surrogate.draw(rng)
-        if self.allowed.listed is not None:
-            return self._best_listed(guess, history)
-        return self._optimum(guess, history, rng)
+        surrogate, known = self._learned(history)
+        limits = self._limits(history, rng)
+        means, _ = surrogate.predict(self._covariance.encode(known))
+        improvement = Improvement(means, self._prices(known, history), limits)
+        start = [*self._nominated(surrogate, limits[0], history, rng)]
+        start += self.allowed.space.designs(known.take(np.argsort(means)[:_BEAM]))
+        found = self._climb(self.allowed.space.arrays(start), surrogate, improvement, history, rng)
+        return found or random_design(self.allowed, history.taken, rng)
 
-    def _best_listed(self, guess: Sequence[Scores], history: History) -> Design | None:
-        """Return the new design that the guess likes best by guessing all, None if none is left."""
-        listed = self.allowed.listed
-        assert listed is not None, "only called for a space that is listed"
-        losses = self.allowed.space.score(guess, self.allowed.listed_arrays)
-        order = (listed[i] for i in np.argsort(losses, kind="stable"))
-        return next((design for design in order if design not in history.taken), None)
+    @functools.cached_property
+    def _covariance(self) -> Covariance:
+        return Covariance(self.allowed.space)
 
-    def _optimum(
-        self, guess: Sequence[Scores], history: History, rng: np.random.Generator
-    ) -> Design | None:
-        """Return the design that the guess likes best, or if it is taken a new one beside it."""
-        program = self.allowed.program
-        design = program.best(program.objective(guess), gap=1e-3)
-        if design is not None and design in history.taken:
-            design = self._neighbour([design], guess, history, rng)
-        return design or random_design(self.allowed, history.taken, rng)
+    @functools.cached_property
+    def _neighbourhood(self) -> Neighbourhood:
+        return Neighbourhood(self.allowed.space)
 
-    def _neighbour(
+    def _learned(self, history: History) -> tuple[Surrogate, Rows]:
+        """Return what was learned, and the designs it was learned from."""
+        space, scored = self.allowed.space, history.scored
+        losses = [s.loss for s in scored]
+        losses += [max(losses)] * len(history.spoilt)
+        rows = space.arrays([*(s.design for s in scored), *history.spoilt])
+        surrogate = Surrogate(self._covariance, self._covariance.encode(rows), np.array(losses))
+        if history.running:
+            surrogate.believe(self._covariance.encode(space.arrays(history.running)))
+        return surrogate, rows
+
+    def _prices(self, rows: Rows, history: History) -> Floats:
+        """Return prices in the goals after the first, less being better, [N, G]."""
+        columns = [self.allowed.table.quantities.index(name) for name in self.priced]
+        prices = self.allowed.table.prices(*rows)[:, columns]
+        return prices.astype(np.float64) * history.signs[1:]
+
+    def _limits(self, history: History, rng: np.random.Generator) -> Floats:
+        """Draw combinations of prices between the least and the most that designs cost, [S, G]."""
+        if not self.priced:
+            return np.zeros((1, 0))
+        ends = self._ranges * np.array(history.signs[1:])
+        low, high = ends.min(axis=0), ends.max(axis=0)
+        return low + (high - low) * rng.random((_COMBINATIONS, len(self.priced)))
+
+    @functools.cached_property
+    def _ranges(self) -> Ints:
+        """The least and the most of each priced goal among designs that fit, in rows' units."""
+        ends: Ints = np.zeros((2, len(self.priced)), dtype=np.int64)
+        for goal, name in enumerate(self.priced):
+            for end, bound in enumerate((Bound(name, "max", 0), Bound(name, "min", 0))):
+                design = closest_design(self.allowed, bound, self.allowed.bounds)
+                assert design is not None, "some designs fit, as some were evaluated"
+                ends[end, goal] = self.allowed.prices(design)[name] // self.allowed.table.unit(name)
+        return ends
+
+    def _nominated(
+        self, surrogate: Surrogate, limits: Floats, history: History, rng: np.random.Generator
+    ) -> list[Design]:
+        """Return the best design, or the best few, within limits on prices by a guess, drawn or the mean."""
+        guess = surrogate.draw(rng) if rng.random() < _DRAWN else surrogate.mean()
+        space, listed = self.allowed.space, self.allowed.listed
+        if listed is None:
+            program = self._limited(limits, history).program
+            found = program.best(program.objective(guess), gap=_GAP)
+            return [] if found is None else [found]
+        affordable = (self._prices(self.allowed.listed_arrays, history) <= limits).all(axis=1)
+        scores = space.score(guess, self.allowed.listed_arrays)
+        order = np.argsort(np.where(affordable, scores, np.inf), kind="stable")
+        new = (listed[index] for index in order if listed[index] not in history.taken)
+        return list(itertools.islice(new, _LISTED))
+
+    def _limited(self, limits: Floats, history: History) -> FeasibleSpace:
+        """Return the designs that also keep to limits on the priced goals."""
+        if not self.priced:
+            return self.allowed
+        allowed, bounds = self.allowed, []
+        for name, sign, limit in zip(self.priced, history.signs[1:], limits, strict=True):
+            unit = allowed.table.unit(name)
+            most = sign * math.floor(limit) * unit
+            bounds.append(Bound(name, "max" if sign > 0 else "min", most, unit))
+        return FeasibleSpace(allowed.space, allowed.table, (*allowed.bounds, *bounds))
+
+    def _climb(
         self,
-        parents: Sequence[Design],
-        guess: Sequence[Scores],
+        beam: Rows,
+        surrogate: Surrogate,
+        improvement: Improvement,
         history: History,
         rng: np.random.Generator,
     ) -> Design | None:
-        """Return the new neighbour of some designs with the least guessed loss, if any."""
-        drawn = (
-            redraw(self.allowed, parents[i % len(parents)], rng, layers=1 + i % 2, pool_share=0.1)
-            for i in range(_NEIGHBOURS)
-        )
-        near = self.allowed.select(
-            *self.allowed.space.arrays([d for d in drawn if d not in history.taken])
-        )
-        if not near:
-            return None
-        losses = self.allowed.space.score(guess, self.allowed.space.arrays(near))
-        return near[int(np.argmin(losses))]
+        """Return the new design of most expected improvement that a local search finds, if any."""
+
+        def judged(rows: Rows) -> Floats:
+            means, deviations = surrogate.predict(self._covariance.encode(rows))
+            return improvement.log(means, deviations, self._prices(rows, history))
+
+        taken = set(_keys(self.allowed.space.arrays(list(history.taken))))
+        values, seen = judged(beam), set(_keys(beam))
+        best, most, idle = None, -np.inf, 0
+        rows, gains = beam, values
+        for _ in range(_ROUNDS):
+            new = np.array([key not in taken for key in _keys(rows)], dtype=np.bool_)
+            new &= self.allowed.admits(*rows)
+            idle += 1
+            if new.any() and gains[new].max() > most:
+                top = np.flatnonzero(new)[int(np.argmax(gains[new]))]
+                best, most, idle = rows.take(np.array([top])), gains[top], 0
+            if idle == 2:
+                break
+            rows = self._neighbourhood.around(beam, _NEIGHBOURS, rng)
+            rows = rows.take(_firsts(rows, seen))
+            rows = rows.take(self.allowed.admits(*rows))
+            if not len(rows.variants):
+                break
+            gains = judged(rows)
+            beam, values = _joined(beam, rows), np.concatenate([values, gains])
+            kept = np.argsort(-values, kind="stable")[:_BEAM]
+            beam, values = beam.take(kept), values[kept]
+        return None if best is None else self.allowed.space.designs(best)[0]
+
+
+def _keys(rows: Rows) -> list[bytes]:
+    """Return something for each design that is equal for equal ones."""
+    table = np.concatenate([rows.layers, rows.sizes, rows.variants[:, None]], axis=1)
+    return [row.tobytes() for row in table]
+
+
+def _firsts(rows: Rows, seen: set[bytes]) -> Flags:
+    """Tell which designs were not seen, and count them as seen."""
+    found: Flags = np.zeros(len(rows.variants), dtype=np.bool_)
+    for index, key in enumerate(_keys(rows)):
+        found[index] = key not in seen
+        seen.add(key)
+    return found
+
+
+def _joined(one: Rows, other: Rows) -> Rows:
+    return Rows(*(np.concatenate(pair) for pair in zip(one, other, strict=True)))

@@ -1,68 +1,152 @@
-"""A linear guess of the loss from which block stands where, with its uncertainty.
+"""What a study has shown of the loss: a Gaussian process whose parts are weighed by the evidence.
 
-The features of ``search.features`` are linear in the variables of the integer program, so the
-program optimises the guess exactly.
+The parts are those of ``samplers.covariance``. Their weights, and the noise, are those of greatest
+likelihood under a prior, so that a loss that adds up over layers is learned from few designs and
+one that does not is not mistaken for it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
 
 import numpy as np
-from scipy.stats import norm, rankdata
 
+from archspec.cost.pricing import Ints
 from archspec.search.features import Floats, Scores
-from archspec.search.samplers.base import Scored
-from archspec.search.space import Space
+from archspec.search.samplers.covariance import ADDITIVE, PARTS, Covariance, Encoded
 
-_PRIORS = {"position": 1.0, "count": 0.5, "pool": 1.0, "setting": 1.0}  # standard deviations
-_NOISE = 0.3  # standard deviation of what the features cannot explain, in units of the losses'
+# The most likely variance of each part and of the noise, in units of the losses', before any trial.
+_PRIOR = {
+    "position": 0.3, "smooth": 0.2, "count": 0.2, "pool": 0.1, "setting": 0.1, "neighbours": 0.1,
+    "saturation": 0.1, "pairs": 0.05, "near": 0.05, "noise": 0.05,
+}  # fmt: skip
+_FIRM = 1.0  # how firm that prior is; as a shape of inverse gamma distributions
+_FIRM_NOISE = 0.1
+_LEVEL = 4.0  # variance of what all designs have in common
+_WEIGHED, _KEPT = 160, 400  # designs that the weights are fitted to, and that predictions rest on
+_ROUNDS = 25
 
 
 class Surrogate:
-    """Bayesian ridge regression of losses on the features of designs."""
+    """A Gaussian process fitted to some designs, in which less is better.
 
-    def __init__(self, space: Space, scored: Sequence[Scored]) -> None:
-        """Fit all evaluated designs.
+    Attributes:
+        noise: Variance of a loss around the design's own.
+    """
 
-        Losses enter as normal scores of their ranks, so that one bad design does not outweigh the
-        differences between good ones.
+    def __init__(self, covariance: Covariance, designs: Encoded, losses: Floats) -> None:
+        """Weigh the parts of the covariance and condition on the losses.
+
+        Args:
+            covariance: Of the space.
+            designs: Evaluated designs, oldest first, [N].
+            losses: Theirs, [N].
         """
-        self._space = space
-        features = space.features([s.design for s in scored])
-        self._center = features.mean(axis=0)
-        self._prior = _prior(space)
-        centered = (features - self._center) * self._prior
-        losses = _normal_scores(np.array([s.loss for s in scored]))
-        # The dual form: as many unknowns as designs, which are fewer than the features.
-        kernel = centered @ centered.T + _NOISE**2 * np.eye(len(scored))
-        self._centered = centered
-        self._losses = losses
-        self._inverse = np.linalg.inv(kernel)
+        self._covariance = covariance
+        values = standardised(losses)
+        chosen = _spread(values, _WEIGHED)
+        found = _weigh(covariance, designs.take(chosen), values[chosen])
+        self._weights, self.noise = found[:-1], float(found[-1])
+        kept = _spread(values, _KEPT)
+        self._condition(designs.take(kept), values[kept])
 
-    def mean(self) -> list[Scores]:
-        """Return the most likely guess, as scores of each variant."""
-        return self._guess(self._centered.T @ (self._inverse @ self._losses))
+    def _condition(self, designs: Encoded, values: Floats) -> None:
+        self._designs, self._values = designs, values
+        among = self._covariance.total(designs, designs, self._weights) + _LEVEL
+        self._inverse: Floats = np.linalg.inv(among + self.noise * np.eye(len(designs)))
+        self._solved: Floats = self._inverse @ values
+
+    def believe(self, designs: Encoded) -> None:
+        """Take designs that are being evaluated for certain to come out as expected.
+
+        What is learned from them is then not sought twice; their means stay as they are.
+        """
+        values = self.predict(designs)[0]
+        self._condition(self._designs.joined(designs), np.concatenate([self._values, values]))
+
+    def predict(self, designs: Encoded) -> tuple[Floats, Floats]:
+        """Return mean and standard deviation of designs' losses, noise aside, [N] each."""
+        across = self._covariance.total(designs, self._designs, self._weights) + _LEVEL
+        variances = self._covariance.variances(designs, self._weights) + _LEVEL
+        variances -= np.einsum("nm,nm->n", across @ self._inverse, across)
+        return across @ self._solved, np.sqrt(np.maximum(variances, 1e-12))
 
     def draw(self, rng: np.random.Generator) -> list[Scores]:
-        """Return a guess drawn with the likelihood it has after the designs seen.
+        """Return the additive parts of the loss, drawn with the likelihood they have (Thompson).
 
         By Matheron's rule: draw from the prior, then correct by what it gets wrong on the designs.
         """
-        weights = rng.normal(size=self._centered.shape[1])
-        noise = _NOISE * rng.normal(size=len(self._losses))
-        wrong = self._losses - self._centered @ weights - noise
-        return self._guess(weights + self._centered.T @ (self._inverse @ wrong))
+        features = self._features
+        weights = rng.normal(size=features.shape[1])
+        drawn = features @ weights + self._rest_root @ rng.normal(size=len(features))
+        weights += features.T @ (self._inverse @ (self._values - drawn))
+        return self._covariance.scores(weights, self._shares)
 
-    def _guess(self, weights: Floats) -> list[Scores]:
-        return self._space.feature_map.scores(weights * self._prior)
+    def mean(self) -> list[Scores]:
+        """Return the most likely additive parts of the loss."""
+        return self._covariance.scores(self._features.T @ self._solved, self._shares)
+
+    @property
+    def _shares(self) -> dict[str, float]:
+        found = dict(zip(PARTS, self._weights.tolist(), strict=True))
+        return {name: found[name] for name in ADDITIVE}
+
+    @property
+    def _features(self) -> Floats:
+        return self._covariance.weighted(self._designs, self._shares)
+
+    @functools.cached_property
+    def _rest_root(self) -> Floats:
+        """A root of the covariance of all that is not additive, noise included."""
+        among = self._covariance.total(self._designs, self._designs, self._weights) + _LEVEL
+        among -= self._features @ self._features.T
+        among[np.diag_indices_from(among)] += self.noise + 1e-9
+        return np.linalg.cholesky(among)
 
 
-def _prior(space: Space) -> Floats:
-    groups = space.feature_map.groups
-    return np.repeat([_PRIORS[name] for name in groups], list(groups.values()))
+def standardised(losses: Floats) -> Floats:
+    """Scale losses by how the better half spreads, and dampen the worst.
+
+    That a design is bad matters, not how bad; beyond two standard deviations growth is logarithmic.
+    """
+    middle, good = np.quantile(losses, [0.5, 0.1])
+    spread = (middle - good) / 1.2816  # of a normal distribution from its median to its tenth
+    if not spread > 0:
+        spread = losses.std()
+    values = (losses - middle) / spread if spread > 0 else np.zeros(len(losses))
+    beyond = np.maximum(values - 2, 0.0)
+    return np.minimum(values, 2) + np.log1p(beyond)
 
 
-def _normal_scores(losses: Floats) -> Floats:
-    """Replace each loss by the normal quantile of its rank; ties share theirs."""
-    return np.asarray(norm.ppf((rankdata(losses) - 0.5) / len(losses)), dtype=np.float64)
+def _spread(values: Floats, most: int) -> Ints:
+    """Choose the better half, and of the others some that are spread evenly over time."""
+    if len(values) <= most:
+        return np.arange(len(values))
+    best = np.argsort(values, kind="stable")[: most // 2]
+    others = np.setdiff1d(np.arange(len(values)), best)
+    some = others[np.linspace(0, len(others) - 1, most - len(best)).astype(np.int64)]
+    return np.sort(np.concatenate([best, some]))
+
+
+def _weigh(covariance: Covariance, designs: Encoded, values: Floats) -> Floats:
+    """Return the most likely variances of the parts, and of the noise last.
+
+    A fixed point of the gradient of log likelihood plus log prior: each step multiplies a variance
+    by the root of what raises it over what lowers it, so none turns negative.
+    """
+    number = len(values)
+    parts = np.concatenate([covariance.parts(designs, designs), np.eye(number)[None]])
+    prior = np.array(list(_PRIOR.values()))
+    firm = np.array([_FIRM] * len(PARTS) + [_FIRM_NOISE])
+    flat = parts.reshape(len(parts), -1)
+    weights = prior.copy()
+    for _ in range(_ROUNDS):
+        among = (weights @ flat).reshape(number, number) + _LEVEL
+        inverse = np.linalg.inv(among)
+        solved = inverse @ values
+        raises = flat @ np.outer(solved, solved).ravel() / 2
+        lowers = flat @ inverse.ravel() / 2
+        raises += (firm + 1) * prior / weights**2
+        lowers += (firm + 1) / weights
+        weights = weights * np.sqrt(raises / lowers)
+    return weights

@@ -1,0 +1,1 @@
+"""The samplers beside Optuna's own, at equal evaluations."""

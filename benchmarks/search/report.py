@@ -1,0 +1,165 @@
+"""The results of a benchmark run, and the same as JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from benchmarks.search.statistics import Band, band
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """One search.
+
+    Attributes:
+        case: What was searched.
+        sampler: Who proposed.
+        seed: Of problem and sampler.
+        regrets: Evaluation by evaluation; None before the first design that fits.
+        fitting: Share of the evaluated designs that keep to the budgets.
+        repeats: Evaluations of designs that had been evaluated before.
+        wall: Seconds of one proposal, mean.
+        cpu: CPU seconds of one proposal, mean.
+        volumes: Share of the exact front's hypervolume, evaluation by evaluation, if the search
+            had two goals.
+    """
+
+    case: str
+    sampler: str
+    seed: int
+    regrets: tuple[float | None, ...] = ()
+    fitting: float
+    repeats: int
+    wall: float
+    cpu: float
+    volumes: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Timing:
+    """One proposal in a large space after many trials.
+
+    Attributes:
+        sampler: Who proposed.
+        cpu: CPU seconds, the slowest of a few.
+        wall: Seconds, likewise.
+    """
+
+    sampler: str
+    cpu: float
+    wall: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableFacts:
+    """What is known of the table of trained models.
+
+    Attributes:
+        designs: How many it has.
+        noise: Standard deviation of one training around its design's mean.
+        noise_share: Share of the variance between single trainings that is noise.
+        spread: Standard deviation of designs' means.
+        best: The least mean.
+        metric: What was measured.
+        seconds: One training, median.
+    """
+
+    designs: int
+    noise: float
+    noise_share: float
+    spread: float
+    best: float
+    metric: str
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """A run of the benchmark.
+
+    Attributes:
+        started: When, in ISO form.
+        seconds: How long it took.
+        machine: Where.
+        quick: Whether it is a smoke test.
+        evaluations: Of one search.
+        seeds: Searches of one case and sampler.
+        results: All searches.
+        timings: Of single proposals.
+        table: Of the table of trained models, None without one.
+        missing: Why there is no table.
+    """
+
+    started: str
+    seconds: float
+    machine: dict[str, Any]
+    quick: bool
+    evaluations: int
+    seeds: int
+    results: tuple[Result, ...]
+    timings: tuple[Timing, ...]
+    table: TableFacts | None
+    missing: str
+
+    def of(self, case: str, sampler: str) -> list[Result]:
+        """Return the searches of a case by a sampler, by seed."""
+        found = [r for r in self.results if (r.case, r.sampler) == (case, sampler)]
+        return sorted(found, key=lambda result: result.seed)
+
+    def samplers(self, case: str) -> list[str]:
+        """Name who searched a case."""
+        return list(dict.fromkeys(r.sampler for r in self.results if r.case == case))
+
+    def regrets(self, case: str, sampler: str) -> list[list[float]]:
+        """Return regrets by seed and evaluation, infinite before the first design that fits."""
+        return [
+            [float("inf") if value is None else value for value in result.regrets]
+            for result in self.of(case, sampler)
+        ]
+
+    def last(self, case: str, sampler: str) -> list[float]:
+        """Return the regrets after all evaluations, by seed."""
+        return [curve[-1] for curve in self.regrets(case, sampler)]
+
+    def median(self, case: str, sampler: str) -> float:
+        """Return the median regret after all evaluations."""
+        return float(np.median(self.last(case, sampler)))
+
+    def band(self, case: str, sampler: str) -> Band:
+        """Return the regrets over seeds."""
+        return band(self.regrets(case, sampler))
+
+    def first_within(self, case: str, sampler: str, distance: float) -> list[float]:
+        """Return by seed the evaluations until the regret is within a distance; infinite if never.
+
+        The design that looks best has to be that good from there on to count.
+        """
+        found = []
+        for curve in self.regrets(case, sampler):
+            near = np.flatnonzero(np.array(curve) > distance)
+            after = int(near[-1]) + 2 if len(near) else 1
+            found.append(float("inf") if after > len(curve) else float(after))
+        return found
+
+
+def report_json(report: Report) -> str:
+    """Write a report."""
+    return json.dumps(dataclasses.asdict(report)) + "\n"
+
+
+def report_from_json(text: str) -> Report:
+    """Read a report that ``report_json`` wrote."""
+    content = json.loads(text)
+    content["results"] = tuple(
+        Result(**{**r, "regrets": tuple(r["regrets"]), "volumes": tuple(r["volumes"])})
+        for r in content["results"]
+    )
+    content["timings"] = tuple(Timing(**timing) for timing in content["timings"])
+    if content["table"] is not None:
+        content["table"] = TableFacts(**content["table"])
+    return Report(**content)

@@ -11,8 +11,8 @@ from archspec.search.feasible import FeasibleSpace
 from archspec.search.hand import HandDesign
 from archspec.search.objective import Outcome
 from archspec.search.results import BudgetResult, SpaceResult, rank
-from archspec.search.share import FEW, feasible_share
 from archspec.search.rungs import num_later
+from archspec.search.share import FEW, feasible_share
 from archspec.search.space import Design
 from archspec.search.trials import Trials
 from archspec.spec.search.spec import SearchSpec

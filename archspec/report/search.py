@@ -11,8 +11,8 @@ from rich.constrain import Constrain
 from rich.table import Table
 from rich.text import Text
 
-from archspec.report.shares import share_text
 from archspec.report.found.words import agreement_sentence, verdict_sentences
+from archspec.report.shares import share_text
 from archspec.report.tables import plain_table
 from archspec.search.budget import format_amount
 from archspec.search.pareto import front_values

@@ -20,14 +20,15 @@ from pathlib import Path
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before numpy: searches run side by side
 
 from archspec.errors import ArchspecError
+from archspec.search.share import feasible_share
 from archspec.units import format_duration
 from benchmarks.search.campaign import Done, Job, jobs, run_jobs
 from benchmarks.search.finished import Finished
 from benchmarks.search.losses import STRUCTURES
 from benchmarks.search.page import page
 from benchmarks.search.plot import plot
-from benchmarks.search.problems import HEADLINE
-from benchmarks.search.report import Report, report_from_json, report_json
+from benchmarks.search.problems import HEADLINE, PLACEMENT, RARE, SMALL, placements
+from benchmarks.search.report import Report, SpaceFacts, report_from_json, report_json
 from benchmarks.search.table import COMMAND, FILE, Table
 from benchmarks.search.timing import TIMED, time_proposals
 
@@ -86,6 +87,7 @@ def measure(given: argparse.Namespace) -> Report:
         seeds=1 + max(job.seed for job in todo),
         results=tuple(result for one in done for result in one.results),
         timings=tuple(time_proposals(name, trials=40 if given.quick else 1000) for name in TIMED),
+        spaces={path.stem: space_facts(path) for path in (PLACEMENT, SMALL, RARE)},
         table=None if table is None else table.facts(),
         missing=missing,
     )
@@ -102,6 +104,14 @@ def complete(todo: list[Job], folder: Path, processes: int) -> list[Done]:
         print(f"{number} of {len(left)}: {job.name}, {seconds} so far", flush=True)
     found = [finished.get(job) for job in todo]
     return [done for done in found if done is not None]
+
+
+def space_facts(document: Path) -> SpaceFacts:
+    """Return how large a space is, and how much of it fits."""
+    allowed = placements(document)
+    share = feasible_share(allowed).value
+    assert share is not None, "designs that fit are met"
+    return SpaceFacts(designs=allowed.space.num_designs, fitting=share)
 
 
 def read_table(path: Path) -> tuple[Table | None, str]:

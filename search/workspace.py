@@ -14,7 +14,7 @@ from optuna.storages import BaseStorage
 from archspec.errors import RunError
 from archspec.search.feasible import FeasibleSpace
 from archspec.search.run_directory import JOURNAL, RunInfo, fingerprint, load_run
-from archspec.search.samplers.registry import make_sampler
+from archspec.search.samplers.registry import sampler_of
 from archspec.search.storage import open_url, silent
 from archspec.spec.search.objective import Direction
 from archspec.spec.search.spec import SearchSpec
@@ -70,7 +70,7 @@ def open_workspace(
     spec, info = load_run(out)
     allowed = FeasibleSpace.of(spec)
     opened = open_url(_url(out, info, storage), notify=notify, wait=wait)
-    sampler = make_sampler(spec.sampler, allowed, seed=spec.seed)
+    sampler = sampler_of(spec, allowed)
     directions = [goal.direction for goal in spec.goals]
     study = _open_study(opened, info.study, directions, sampler)
     found = study.user_attrs.get(SEARCH)

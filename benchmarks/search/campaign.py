@@ -17,9 +17,10 @@ from benchmarks.search.losses import STRUCTURES
 from benchmarks.search.problems import (
     CASES,
     HEADLINE,
-    LISTED,
     NUM_LIMITS,
     PRICED,
+    RARE_CASE,
+    SMALL_CASE,
     Case,
     Problem,
     Target,
@@ -34,10 +35,13 @@ from benchmarks.search.table import Table
 FEW = ("milp", "evolution", "random", "optuna tpe")
 ALL = (*FEW, "tpe", "nsga2", "optuna nsga2")
 PRICED_TOO = (*FEW, "optuna nsga2")
-LISTING = (*FEW, "exhaustive")
 TWO_GOALS = "two goals"
 TABLE = "table"
-SMALL = "small"
+# Problems in other spaces, each with who searches it.
+ELSEWHERE = {
+    "small": (SMALL_CASE, (*FEW, "exhaustive")),
+    "rare": (RARE_CASE, ("milp", "evolution", "random", "tpe", "nsga2")),
+}
 _LONGER = 2  # searches of the table, which random designs take long to get to the end of
 
 
@@ -46,7 +50,7 @@ class Job:
     """All searches of one problem, so that its best designs are worked out once.
 
     Attributes:
-        problem: A key of ``STRUCTURES``, ``SMALL`` or ``TABLE``.
+        problem: A key of ``STRUCTURES`` or of ``ELSEWHERE``, or ``TABLE``.
         seed: Of the problem and of the samplers.
         evaluations: Of each search.
         table: The file of the table of trained models.
@@ -78,7 +82,7 @@ def jobs(
     if table is not None:
         for seed in range(seeds):
             yield Job(TABLE, seed, _LONGER * evaluations, table)
-    for problem, seed in itertools.product((*structures, SMALL), range(seeds)):
+    for problem, seed in itertools.product((*structures, *ELSEWHERE), range(seeds)):
         yield Job(problem, seed, evaluations)
 
 
@@ -105,8 +109,9 @@ def _results(job: Job) -> Iterator[Result]:
         assert job.table is not None, "searches of the table have one"
         target = Table.read(job.table).target(job.seed)
         yield from (_searched(job, TABLE, name, target) for name in ALL)
-    elif job.problem == SMALL:
-        yield from _cases(job, (LISTED,), LISTING)
+    elif job.problem in ELSEWHERE:
+        case, samplers = ELSEWHERE[job.problem]
+        yield from _cases(job, [case], samplers)
     else:
         cases = [case for case in CASES if case.structure == job.problem]
         yield from _cases(job, cases, FEW)

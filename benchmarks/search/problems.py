@@ -18,7 +18,7 @@ from benchmarks.search.exact import ExactProgram
 from benchmarks.search.losses import STRUCTURES, draw_tables
 
 PLACEMENT = Path(__file__).parent / "placement.yaml"
-SMALL = PLACEMENT.with_name("small.yaml")
+SMALL, RARE = PLACEMENT.with_name("small.yaml"), PLACEMENT.with_name("rare.yaml")
 _SAMPLE = 40_000  # designs drawn, of which those that fit give a loss its unit
 
 
@@ -39,8 +39,8 @@ class Case:
     @property
     def name(self) -> str:
         """Name it in results."""
-        small = "small, " if self.document == SMALL else ""
-        return f"{small}{self.structure}, noise {self.noise:g}"
+        space = "" if self.document == PLACEMENT else f"{self.document.stem}, "
+        return f"{space}{self.structure}, noise {self.noise:g}"
 
 
 PRICED = "flops_per_token"  # the second goal, where there are two
@@ -54,7 +54,8 @@ CASES = (
     Case("saturating", 0.3),
     Case("bumps", 0.3),
 )
-LISTED = Case("interacting", 0.0, SMALL)  # its designs are few enough to list
+SMALL_CASE = Case("interacting", 0.0, SMALL)  # its designs are few enough to list
+RARE_CASE = Case("interacting", 0.3, RARE)  # few of its designs fit
 
 
 @dataclass(frozen=True)

@@ -60,6 +60,19 @@ class Timing:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SpaceFacts:
+    """How large a space is.
+
+    Attributes:
+        designs: All of it.
+        fitting: The share that keeps to the budgets.
+    """
+
+    designs: int
+    fitting: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class TableFacts:
     """What is known of the table of trained models.
 
@@ -99,6 +112,7 @@ class Report:
         seeds: Searches of one case and sampler.
         results: All searches.
         timings: Of single proposals.
+        spaces: By the name of the search document.
         table: Of the table of trained models, None without one.
         missing: Why there is no table.
     """
@@ -111,6 +125,7 @@ class Report:
     seeds: int
     results: tuple[Result, ...]
     timings: tuple[Timing, ...]
+    spaces: dict[str, SpaceFacts]
     table: TableFacts | None
     missing: str
 
@@ -164,6 +179,7 @@ def report_json(report: Report) -> str:
     content = {f.name: getattr(report, f.name) for f in dataclasses.fields(report)}
     content["results"] = [result_json(result) for result in report.results]
     content["timings"] = [dataclasses.asdict(timing) for timing in report.timings]
+    content["spaces"] = {n: dataclasses.asdict(space) for n, space in report.spaces.items()}
     content["table"] = None if report.table is None else dataclasses.asdict(report.table)
     return json.dumps(content) + "\n"
 
@@ -173,6 +189,7 @@ def report_from_json(text: str) -> Report:
     content = json.loads(text)
     content["results"] = tuple(map(result_from_json, content["results"]))
     content["timings"] = tuple(Timing(**timing) for timing in content["timings"])
+    content["spaces"] = {name: SpaceFacts(**space) for name, space in content["spaces"].items()}
     if content["table"] is not None:
         content["table"] = TableFacts(**content["table"])
     return Report(**content)

@@ -26,7 +26,7 @@ from benchmarks.search.report import TableFacts
 ROOT = Path(__file__).parents[2]
 DOCUMENT = ROOT / "specs" / "search" / "table.yaml"
 FILE = ROOT / "benchmarks" / "results" / "search_table.csv"
-COMMAND = "python -m benchmarks search-table"
+COMMAND = "python -m benchmarks search_table"
 SEEDS = (0, 1)
 _SEED, _SECONDS = "seed", "seconds"
 

@@ -1,10 +1,8 @@
 from pathlib import Path
 
-import optuna
 import pytest
 
 from archspec.errors import ObjectiveError
-from archspec.search import workspace as workspace_module
 from archspec.search.goals import goal_values
 from archspec.search.objective import Outcome
 from archspec.search.pareto import as_losses, non_dominated, pareto_front
@@ -47,16 +45,11 @@ def test_values_are_the_metric_and_then_prices(goals_file: Path) -> None:
         goal_values(goals, Outcome(value=2.0, metrics={}, seconds=1.0), {"flops_per_token": 7})
 
 
-def test_a_search_with_several_goals(
-    goals_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_search_with_several_goals(goals_file: Path, tmp_path: Path) -> None:
     text = goals_file.read_text().replace(
         "finalists: 2\n", "rungs: [{tokens: 320, keep: 4}, {tokens: 640, keep: 2}]\n"
     )
     goals_file.write_text(text)
-    monkeypatch.setattr(
-        workspace_module, "make_sampler", lambda *_a, **_k: optuna.samplers.RandomSampler(seed=0)
-    )
     out = tmp_path / "run"
     results = start_search(load_search(goals_file), out, objective=judge)
     workspace = read_workspace(out)

@@ -13,6 +13,7 @@ from archspec.search.feasible import FeasibleSpace
 from archspec.search.params import design_of, suggest, to_params
 from archspec.search.samplers.milp import weighed
 from archspec.search.samplers.registry import SAMPLERS, make_sampler, sampler_of
+from archspec.search.study import start_search
 from archspec.spec.load import load_search
 from archspec.spec.search.document import SearchDocument
 from archspec.testing.samplers import CHOICES, assert_fit_and_new, designs_of, rare_designs
@@ -114,6 +115,15 @@ def test_a_search_tells_its_sampler_which_goals_are_prices(search_file, also, pr
 def test_a_space_too_large_to_list_is_refused_by_exhaustive() -> None:
     with pytest.raises(SamplerError, match=r"at most 100,000 designs.* has [\d,]+; vary less"):
         make_sampler("exhaustive", rare_designs(14, 0.002), seed=0)
+
+
+def test_a_search_that_its_sampler_cannot_do_leaves_nothing_behind(search_file, tmp_path) -> None:
+    model = search_file.with_name("model.yaml")
+    model.write_text(model.read_text().replace("num_layers: 5", "num_layers: 12"))
+    search_file.write_text(search_file.read_text() + "sampler: exhaustive\n")
+    with pytest.raises(SamplerError, match="take sampler milp"):
+        start_search(load_search(search_file), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_prices_that_nobody_knows_are_refused() -> None:

@@ -19,6 +19,7 @@ from archspec.cost.pricing import PriceTable
 from archspec.search.budget import Bound
 from archspec.search.features import Floats, Scores
 from archspec.search.forms import LARGEST, Form, PeakVariable, write_form
+from archspec.search.stdout import STDOUT
 from archspec.search.subspace import Subspace
 from archspec.search.variables import Genes, Row, Variables
 
@@ -105,13 +106,14 @@ class VariantProgram:
         for peak in self._peaks:
             integrality[peak.variable] = 0
             lower[peak.variable], upper[peak.variable] = peak.least, peak.most
-        result = milp(
-            objective,
-            integrality=integrality,
-            bounds=VariableBounds(lower, upper),
-            constraints=constraints,
-            options={"mip_rel_gap": gap},
-        )
+        with STDOUT.kept_clean():
+            result = milp(
+                objective,
+                integrality=integrality,
+                bounds=VariableBounds(lower, upper),
+                constraints=constraints,
+                options={"mip_rel_gap": gap},
+            )
         if result.x is not None:
             return self._genes(result.x)
         if result.status == 2:  # infeasible

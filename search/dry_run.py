@@ -169,7 +169,7 @@ def _budget_uses(allowed: FeasibleSpace) -> Iterator[BudgetUse]:
             quantity=bound.quantity,
             side=bound.side,
             limit=bound.limit,
-            rejected=rejected[bound.quantity],
+            rejected=rejected[bound],
             slack=slack,
         )
 

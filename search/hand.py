@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
+
 from archspec.search.feasible import FeasibleSpace
 from archspec.search.space import Design
 from archspec.search.subspace import Subspace
+
+_OTHER_VARIANTS = 8  # so many have a hand design: a grid of settings is no design of a person
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,11 +27,12 @@ def hand_designs(allowed: FeasibleSpace) -> list[HandDesign]:
 
     Every choice in all layers; three centred readers of a shared pool and one centred private
     memory, over the first choice that is dense. Fixed layers stay as they are, tied layers are
-    placed together. Of several variants the first has all of these; the others, which are
-    named by what is set in them, only that of the first dense choice in all layers.
+    placed together. Of several variants the first has all of these; of the others, which are
+    named by what is set in them, a few have that of the first dense choice in all layers.
     """
     found: dict[Design, HandDesign] = {}
-    for variant, part in enumerate(allowed.space.parts):
+    for variant in _variants(len(allowed.space.parts)):
+        part = allowed.space.parts[variant]
         for name, layers in _placements(part) if variant == 0 else [_uniform(part)]:
             design = _largest_that_fits(allowed, layers, variant)
             if design is not None and design not in found:
@@ -42,8 +47,17 @@ def centered(num_layers: int, count: int) -> list[int]:
     return [num_layers // 2 + ((2 * j - (count - 1)) * stride) // 2 for j in range(count)]
 
 
+def _variants(count: int) -> list[int]:
+    """Return the first variant, and some of the others, evenly over all of them."""
+    others = np.linspace(count - 1, 1, min(count - 1, _OTHER_VARIANTS)).round().astype(int)
+    return [0, *sorted(others.tolist())]
+
+
 def _placements(part: Subspace) -> Iterator[tuple[str, list[int]]]:
     gene = _freest(part)
+    if len(part.choices[gene]) == 1:  # layers do not vary
+        yield _uniform(part)
+        return
     for label in part.labels[gene]:
         yield f"all {label}", _placed(part, label, {})
     default, depth = _default(part), len(part.gene_of)
@@ -57,7 +71,9 @@ def _placements(part: Subspace) -> Iterator[tuple[str, list[int]]]:
 
 
 def _uniform(part: Subspace) -> tuple[str, list[int]]:
-    return f"all {_default(part)}", _placed(part, _default(part), {})
+    default = _default(part)
+    varies = len(part.choices[_freest(part)]) > 1
+    return f"all {default}" if varies else "base", _placed(part, default, {})
 
 
 def _freest(part: Subspace) -> int:

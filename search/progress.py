@@ -37,7 +37,7 @@ def describe_space(allowed: FeasibleSpace) -> tuple[SpaceResult, tuple[BudgetRes
             quantity=bound.quantity,
             side=bound.side,
             limit=bound.limit,
-            rejected=counted.rejected[bound.quantity],
+            rejected=counted.rejected[bound],
         )
         for bound in allowed.bounds
     )

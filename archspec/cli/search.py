@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from archspec.cli.command import Subparsers, add_json, console, declare, print_json
+from archspec.cli.native import native_code_silenced
 from archspec.errors import RunError, StoppedError
 
 if TYPE_CHECKING:
@@ -87,6 +88,7 @@ def add_parser(commands: Subparsers) -> None:
     add_json(parser)
 
 
+@native_code_silenced()
 def run(arguments: argparse.Namespace) -> int:
     """Search, then say what was found."""
     if arguments.dry_run:

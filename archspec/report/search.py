@@ -11,7 +11,12 @@ from rich.constrain import Constrain
 from rich.table import Table
 from rich.text import Text
 
-from archspec.report.found.words import agreement_sentence, verdict_sentences
+from archspec.report.found.words import (
+    agreement_sentence,
+    rank_sentences,
+    stage_sentences,
+    verdict_sentences,
+)
 from archspec.report.shares import share_text
 from archspec.report.tables import plain_table
 from archspec.search.budget import format_amount
@@ -166,6 +171,7 @@ def _accuracy(design: DesignResult) -> float | None:
 def _sentences(results: SearchResults) -> Iterator[str]:
     yield _searched(results)
     yield _trained(results)
+    yield from stage_sentences(results)
     yield _won(results)
     yield from verdict_sentences(results, judge(results))
     yield from _against_dense(results)
@@ -217,10 +223,14 @@ def _won(results: SearchResults) -> str:
     name = "found by the search" if not best.is_hand_design else f"the hand design '{best.source}'"
     again = best.rerun_value
     seeds = "" if math.isnan(again) else f", {again:.4f} on average over fresh seeds"
+    first = "on its first run"
+    if len(results.rungs) > 1:  # values of two rungs are not of one scale
+        low, high = (format_count(results.rungs[index].tokens) for index in (0, -1))
+        first, seeds = f"{first} of {low} tokens", f"{seeds} of {high}" if seeds else ""
     pools = f" ({best.pools})" if best.pools else ""
     return (
-        f"Best: {best.placement}{pools}, {name}: {results.metric} {best.value:.4f} on its first "
-        f"run{seeds} ({better} is better)."
+        f"Best: {best.placement}{pools}, {name}: {results.metric} {best.value:.4f} {first}"
+        f"{seeds} ({better} is better)."
     )
 
 
@@ -256,6 +266,7 @@ def _trust(results: SearchResults) -> Iterator[str]:
         yield f"One design's runs differ by {noise:.4f} by luck."
     if found is not None:
         yield agreement_sentence("First runs and re-runs", "finalists", found)
+    yield from rank_sentences(results)
 
 
 def _next_steps(out: Path) -> Iterator[str]:

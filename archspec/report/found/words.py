@@ -175,19 +175,30 @@ def trust_sentences(results: SearchResults, findings: Findings) -> Iterator[str]
         )
     if findings.agreement is not None:
         yield agreement_sentence("First runs and re-runs", "finalists", findings.agreement)
+    yield from rank_sentences(results)
+
+
+def rank_sentences(results: SearchResults) -> Iterator[str]:
+    """Say whether rungs, and the two sizes of a proxy, rank designs alike."""
     checks = () if results.proxy is None else (results.proxy.check,)
     for found in (*results.rung_agreements, *checks):
-        if found is not None and found.spearman is not None:
+        if found is not None:
             yield _ranks_alike(found)
 
 
 def _ranks_alike(found: RankAgreement) -> str:
+    if found.spearman is None:
+        return (
+            f"Whether {found.of[0]} and {found.of[1]} rank designs alike cannot be told from "
+            f"{found.designs} of them."
+        )
     text = (
         f"{found.of[0]} and {found.of[1]} rank {found.designs} designs with a correlation of "
         f"{found.spearman:.2f}"
     )
     if found.is_low:
-        return f"{text}: that is low, so what is best by the one may well not be by the other."
+        warning = "that is low, so what is best by the one may well not be by the other"
+        return f"Warning: {text}: {warning}."
     return f"{text}."
 
 

@@ -111,6 +111,12 @@ def _check_budgets(budgets: Budgets, documents: Documents, reporter: Reporter) -
     for name, budget in budgets.given().items():
         if not budget.sides:
             reporter.report(("budgets", name), "gives no bound; add max or min")
+        least, most = budget.sides.get("min"), budget.sides.get("max")
+        if least and most and least.relative == most.relative and least.value > most.value:
+            reporter.report(
+                ("budgets", name),
+                f"min <= max must hold, but min={least.text} and max={most.text}; exchange them",
+            )
         if name in ("step_time", "decode_time") and documents.hardware is None:
             reporter.report(
                 ("budgets", name),

@@ -251,10 +251,11 @@ def _work(order: Order, pipe: Connection) -> None:
 
 
 def _take_part(order: Order, reporter: Listener) -> None:
-    workspace = open_workspace(
-        order.out, storage=order.storage, notify=reporter.on_notice, wait=True
-    )
-    with Session(workspace, order.objective, reporter, order.terms) as session:
+    opened = open_workspace(order.out, storage=order.storage, notify=reporter.on_notice, wait=True)
+    with (
+        contextlib.closing(opened) as workspace,
+        Session(workspace, order.objective, reporter, order.terms) as session,
+    ):
         session.run()
 
 

@@ -12,14 +12,13 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from archspec.errors import ObjectiveError
-from archspec.search.claims import Verdict
+from archspec.search.claims import DONE, Verdict
 from archspec.search.holder import DEATHS, DIED, DIVERGED, INTERRUPTED, Holder
 from archspec.search.leases import LeaseLostError
 from archspec.search.objective import Outcome
 from archspec.search.trials import METRICS, SECONDS
 
 JOB = "job"
-_DONE = (TrialState.COMPLETE, TrialState.PRUNED)
 
 
 class Jobs:
@@ -49,7 +48,7 @@ class Jobs:
         """
         while True:
             trials = self._trials()
-            done = _names(trials, *_DONE)
+            done = _names(trials, *DONE)
             if done.issuperset(names):
                 return
             busy = done | _names(trials, TrialState.RUNNING)
@@ -61,7 +60,7 @@ class Jobs:
 
     def outcomes(self) -> dict[str, Outcome | None]:
         """Return what came of the jobs that are done; None for those that diverged."""
-        return {trial.user_attrs[JOB]: outcome_of(trial) for trial in self.trials(*_DONE)}
+        return {trial.user_attrs[JOB]: outcome_of(trial) for trial in self.trials(*DONE)}
 
     def trials(self, *states: TrialState) -> list[FrozenTrial]:
         """Return the trials of jobs in some states."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -81,10 +82,9 @@ def open_run(out: Path, *, storage: str | None = None) -> SearchRun:
     if found is not None:
         allowed = FeasibleSpace.of(spec)
         return SearchRun(out, spec, allowed, found, is_finished=found.trials >= spec.trials)
-    with quiet_optuna():
-        workspace = read_workspace(out, storage=storage)
+    with quiet_optuna(), contextlib.closing(read_workspace(out, storage=storage)) as workspace:
         results = _results_so_far(workspace)
-    return SearchRun(out, spec, workspace.allowed, results, is_finished=False)
+        return SearchRun(out, spec, workspace.allowed, results, is_finished=False)
 
 
 def _results_so_far(workspace: Workspace) -> SearchResults:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from optuna.trial import FrozenTrial, TrialState
 
-from archspec.search.claims import CLAIMED
+from archspec.search.claims import CLAIMED, DONE
 from archspec.search.events import Started
 from archspec.search.jobs import JOB, outcome_of
 from archspec.search.leases import Worker
@@ -14,7 +14,6 @@ from archspec.search.session import Session
 from archspec.search.space import Design
 from archspec.search.trials import SOURCE
 
-_DONE = (TrialState.COMPLETE, TrialState.PRUNED)
 _LATER = "later"  # trials of the second study, whatever their stage
 
 
@@ -28,8 +27,8 @@ class Watch:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._open: dict[tuple[str, int], tuple[Started, Design]] = {}
-        self._told = {("trial", trial.number) for trial in session.trials.all(*_DONE)}
-        self._told |= {(_LATER, trial.number) for trial in session.reruns.jobs.trials(*_DONE)}
+        self._told = {("trial", trial.number) for trial in session.trials.all(*DONE)}
+        self._told |= {(_LATER, trial.number) for trial in session.reruns.jobs.trials(*DONE)}
 
     def look(self) -> None:
         """Tell what happened since the last look."""

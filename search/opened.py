@@ -12,7 +12,7 @@ from archspec.errors import RunError
 from archspec.search.feasible import FeasibleSpace
 from archspec.search.finalists import fresh_seeds, with_reruns
 from archspec.search.gather import gather_results
-from archspec.search.jobs import JOB, outcome_of
+from archspec.search.jobs import job_of, outcome_of
 from archspec.search.objective import Outcome
 from archspec.search.output import read_results
 from archspec.search.params import from_params
@@ -122,4 +122,4 @@ def _outcomes(workspace: Workspace) -> dict[str, Outcome | None]:
     """Return what came of the trainings after the trials that are done, by name."""
     done = (TrialState.COMPLETE, TrialState.PRUNED)
     trials = workspace.reruns.get_trials(deepcopy=False, states=done)
-    return {trial.user_attrs[JOB]: outcome_of(trial) for trial in trials}
+    return {job_of(trial): outcome_of(trial) for trial in trials}

@@ -130,6 +130,8 @@ class Session:
                 else:
                     self._pause()
             self.reruns.run(self._rerun, self._pause)
+            for holder in (self._holder, self._jobs_holder):
+                holder.withdraw_unclaimed("the search is done")
         except KeyboardInterrupt:
             self._raise_if_ending()
             raise

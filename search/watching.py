@@ -6,7 +6,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from archspec.search.claims import CLAIMED, DONE
 from archspec.search.events import Started
-from archspec.search.jobs import JOB, outcome_of
+from archspec.search.jobs import job_of, outcome_of
 from archspec.search.leases import Worker
 from archspec.search.params import design_of
 from archspec.search.reruns import Rerun
@@ -41,7 +41,7 @@ class Watch:
         if jobs:
             planned = {rerun.name: rerun for rerun in self._session.reruns.planned()}
             for trial in jobs:
-                rerun = planned.get(trial.user_attrs[JOB])
+                rerun = planned.get(job_of(trial))
                 if rerun is not None:
                     self._tell(rerun.due.title, trial, rerun.design, rerun)
 

@@ -109,12 +109,12 @@ class Crew:
         for member in self._members:
             if not member.died:
                 continue
-            how = member.status
+            who, how = member.name, member.status
             if member.bury(done) < _DEATHS:
-                listener.on_notice(f"{member.name} died ({how}); another takes its place")
+                listener.on_notice(f"{who} died ({how}); another takes its place")
                 member.start(self._threads)
                 continue
-            listener.on_notice(f"{member.name} died ({how}) {_DEATHS} times and stays away")
+            listener.on_notice(f"{who} died ({how}) {_DEATHS} times and stays away")
             if not any(other.is_there for other in self._members):
                 raise RunError(
                     f"every worker died, the last one of {how}, perhaps for lack of memory; give "

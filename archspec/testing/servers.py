@@ -102,7 +102,8 @@ def postgres_server() -> Iterator[Postgres]:
         try:
             yield server
         finally:
-            server.stop()
+            with contextlib.suppress(RuntimeError):  # a test that failed may have left it down
+                server.stop()
 
 
 @contextlib.contextmanager

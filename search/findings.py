@@ -108,4 +108,7 @@ def _chance(run: SearchRun, model: AdditiveModel | None) -> ChanceCurve | None:
         return chance_from_trials(drawn, sign=results.sign) if len(drawn) >= FEWEST_DRAWN else None
     if model is None:
         return None
-    return chance_from_fit(run.allowed, model, len(results.designs), sign=results.sign)
+    values = [result.value for result in in_order(results)]
+    return chance_from_fit(
+        run.allowed, designs_of(run), values, len(values), sign=results.sign
+    )

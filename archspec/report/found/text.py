@@ -22,7 +22,7 @@ from archspec.report.found.words import (
     verdict_sentences,
 )
 from archspec.report.search import design_table, space_lines, table_notes
-from archspec.report.tables import Cells, plain_table
+from archspec.report.tables import Cells, plain_table, unbroken
 from archspec.search.budget import format_amount
 from archspec.search.findings import Findings
 from archspec.search.results import SearchResults
@@ -44,7 +44,7 @@ def run_report(results: SearchResults, findings: Findings, out: Path, *, width: 
     parts: list[RenderableType] = [*_head(results, findings, out), Text()]
     for title, content in _sections(results, findings, width):
         parts += [Text(title, style="bold"), *content, Text()]
-    parts += [*map(Text, _next_steps(out, findings))]
+    parts += [*map(unbroken, _next_steps(out, findings))]
     return Group(*parts)
 
 

@@ -127,8 +127,8 @@ def chance_sentences(results: SearchResults, findings: Findings) -> Iterator[str
     band = f"{amount(chance.low[-1])} to {amount(chance.high[-1])}"
     yield (
         f"The best of {count} random designs would be at {amount(chance.middle[-1])} (80%: {band}),"
-        f" by the additive fit's values for {chance.num_designs:,} random designs within budget, "
-        "its uncertainty and the noise included; nothing of it was trained. This search came to "
+        f" by what the trained designs say of {chance.num_designs:,} random ones within budget, "
+        "uncertainty and luck included; nothing of it was trained. This search came to "
         f"{amount(reached[min(count, len(reached)) - 1])}{_when(results, findings)}."
     )
 
@@ -155,7 +155,7 @@ def choice_sentences(found: Importance | None) -> Iterator[str]:
         f"A sum over layers predicts {share:.0%} of the differences between designs it was not "
         f"fitted to ({found.num_designs} trained); {found.noise:.2g} does not add up: luck, and "
         "choices that depend on each other"
-        + (f"; {found.num_clipped} far-off values were drawn in" if found.num_clipped else "")
+        + _drawn_in(found.num_clipped)
         + "."
     )
     if share < _LITTLE:
@@ -164,6 +164,13 @@ def choice_sentences(found: Importance | None) -> Iterator[str]:
     named = [f"layer {f.name} ({f.weight:.0%})" for f in deciding if f.weight > 0.01]
     if named:
         yield f"What decides most, in shares of the variance: {', '.join(named)}."
+
+
+def _drawn_in(count: int) -> str:
+    """Say how many values lay so far out that the fit took less extreme ones."""
+    if not count:
+        return ""
+    return f"; {count} far-off value{' was' if count == 1 else 's were'} drawn in"
 
 
 def trust_sentences(results: SearchResults, findings: Findings) -> Iterator[str]:

@@ -11,8 +11,8 @@ from archspec.search.feasible import FeasibleSpace
 from archspec.search.hand import HandDesign
 from archspec.search.objective import Outcome
 from archspec.search.results import BudgetResult, SpaceResult, rank
+from archspec.search.rungs import num_later, work
 from archspec.search.share import FEW, feasible_share
-from archspec.search.rungs import num_later
 from archspec.search.space import Design
 from archspec.search.trials import Trials
 from archspec.spec.search.spec import SearchSpec
@@ -58,8 +58,10 @@ class Progress:
         self._drawing = Drawing(trials.allowed.space)
         self._trainings = spec.trials + num_later(spec)
         self._done = trials.num_done
+        self._left = work(spec) - self._done
         timed = [result.seconds for _, result in trials.completed()]
-        self._timed = len(timed)
+        self._timed = float(len(timed))
+        self._open = 0
         self.seconds = sum(timed)
 
     def plan(
@@ -98,21 +100,27 @@ class Progress:
         )
         if stage == "re-run" and not self._spec.rungs and not self._spec.proxy:
             # The plan allowed for a best hand design that is not among the best designs.
+            self._left += self._spec.trials + planned - self._trainings
             self._trainings = self._spec.trials + planned
+        self._open += 1
         self._listener.on_start(event)
         return event
 
     def drop(self, started: Started) -> None:
         """Tell that a training was cut short."""
+        self._open -= 1
         self._listener.on_drop(started)
 
     def finish(self, started: Started, design: Design, outcome: Outcome | None) -> None:
         """Tell that a training is over; ``outcome`` is None if it diverged."""
         self._done += 1
+        at_once = max(1, self._open)  # of all workers that are seen from here
+        self._open -= 1
         if outcome is not None:
-            self._timed += 1
+            self._timed += self._units(started)
             self.seconds += outcome.seconds
-        mean = self.seconds / self._timed if self._timed else 0.0
+        unit = self.seconds / self._timed if self._timed else 0.0
+        self._left -= self._units(started)
         ranked = rank([result for _, result in self._trials.completed()], self._spec.direction)
         self._listener.on_finish(
             Finished(
@@ -123,6 +131,15 @@ class Progress:
                 best=ranked[0] if ranked else None,
                 done=self._done,
                 trainings=self._trainings,
-                seconds_left=mean * max(0, self._trainings - self._done),
+                seconds_left=unit * max(0.0, self._left) / at_once,
             )
         )
+
+    def _units(self, started: Started) -> float:
+        """Return how long a training is, in trials, by its tokens."""
+        rungs = self._spec.rungs
+        if not rungs or started.stage in ("trial", "check"):
+            return 1.0
+        is_rung = started.stage.startswith("rung ")
+        rung = int(started.stage.removeprefix("rung ")) if is_rung else len(rungs) - 1
+        return rungs[rung].tokens / rungs[0].tokens

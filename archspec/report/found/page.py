@@ -19,6 +19,7 @@ from archspec.report.found.words import (
     choice_sentences,
     front_sentences,
     stage_sentences,
+    state,
     trust_sentences,
     verdict_sentences,
 )
@@ -93,9 +94,8 @@ def _body(
 ) -> Iterator[str]:
     drawn = {picture.name: picture for picture in pictures(results, findings)}
     yield f"<header><h1>{escape(title)}</h1>"
-    state = "finished" if findings.is_finished else "still running, so far"
     yield (
-        f'<p class="lead">{len(results.designs)} of {results.trials} designs trained ({state}), '
+        f'<p class="lead">{state(results, findings)}, '
         f"judged by {escape(results.metric)}, sampler {escape(results.sampler)}</p></header>"
     )
     yield from _verdict(results, findings)

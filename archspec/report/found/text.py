@@ -18,6 +18,7 @@ from archspec.report.found.words import (
     choice_sentences,
     front_sentences,
     stage_sentences,
+    state,
     trust_sentences,
     verdict_sentences,
 )
@@ -49,8 +50,10 @@ def run_report(results: SearchResults, findings: Findings, out: Path, *, width: 
 
 
 def _head(results: SearchResults, findings: Findings, out: Path) -> Iterator[RenderableType]:
-    state = "" if findings.is_finished else f" so far: {len(results.designs)} of {results.trials}"
-    yield Text(f"What the search of {results.name or out} found{state}", style="bold")
+    yield Text(f"What the search of {results.name or out} found", style="bold")
+    yield Text(state(results, findings), style="" if findings.is_finished else "yellow")
+    if not findings.is_finished and not findings.is_running:
+        yield unbroken(f"go on with archspec search --resume {out}")
     yield _list([*verdict_sentences(results, findings.verdict)])
     yield Text()
     for line in space_lines(results.space, results.budgets):

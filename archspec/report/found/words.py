@@ -30,6 +30,15 @@ def interval(found: Interval) -> str:
     return f"{amount(found.value)} ({amount(found.low)} to {amount(found.high)})"
 
 
+def state(results: SearchResults, findings: Findings) -> str:
+    """Say how far a search is: done, at it, or stopped."""
+    trained = len(results.designs)
+    if findings.is_finished:
+        return f"{trained} designs trained"
+    now = "still running" if findings.is_running else "stopped before its end"
+    return f"{trained} of {results.trials} designs trained so far, {now}"
+
+
 def verdict_sentences(results: SearchResults, verdict: Verdict) -> Iterator[str]:
     """Say whether the winner beats every hand design on fresh seeds."""
     winner = f"The winner ({design_name(results.best)})"
@@ -154,9 +163,7 @@ def choice_sentences(found: Importance | None) -> Iterator[str]:
     yield (
         f"A sum over layers predicts {share:.0%} of the differences between designs it was not "
         f"fitted to ({found.num_designs} trained); {found.noise:.2g} does not add up: luck, and "
-        "choices that depend on each other"
-        + _drawn_in(found.num_clipped)
-        + "."
+        "choices that depend on each other" + _drawn_in(found.num_clipped) + "."
     )
     if share < _LITTLE:
         yield "That is little, so the effects should not be relied on."

@@ -112,6 +112,11 @@ def front_sentences(results: SearchResults, findings: Findings) -> Iterator[str]
         text += " One that lies off a panel's line is on the front by another panel's goal."
     if len(results.rungs) > 1:
         text += f" Only designs of the highest rung are compared: {len(results.top)}."
+    if results.best.trial not in findings.front:
+        text += (
+            " The winner is not among them: the front compares first runs, which all designs have, "
+            "and it won with fresh seeds."
+        )
     yield text
 
 

@@ -170,7 +170,8 @@ def _table(report: Report, folder: str) -> Iterator[str]:
         yield "alone."
         return
     yield f"All {facts.designs} designs of `specs/search/table.yaml` that fit, six layers each,"
-    yield f"were trained with two seeds (`{COMMAND}`, {format_duration(facts.seconds)} a training; the"
+    seconds = format_duration(facts.seconds)
+    yield f"were trained with two seeds (`{COMMAND}`, {seconds} a training; the"
     yield "numbers are in `benchmarks/results/search_table.csv`). An evaluation shows a sampler one"
     yield f"of the two; regret is counted in the mean of both. Means of {facts.metric} vary by"
     yield f"{facts.spread:.3f} (standard deviation), one training around its mean by"

@@ -127,14 +127,14 @@ class Covariance:
         shares = dict(zip(PARTS, weights, strict=True))
         found = self.weighted(one, shares) @ self.weighted(other, shares).T
         pairs, near = self._nonlinear(one, other)
-        return found + shares["pairs"] * pairs + shares["near"] * near
+        return np.asarray(found + shares["pairs"] * pairs + shares["near"] * near)
 
     def variances(self, encoded: Encoded, weights: Floats) -> Floats:
         """Return the weighted variance of each design, [N]."""
         shares = dict(zip(PARTS, weights, strict=True))
         linear = (self.weighted(encoded, shares) ** 2).sum(axis=1)
         pairs = (encoded.place**2).sum(axis=1) ** 2
-        return linear + shares["pairs"] * pairs + shares["near"]
+        return np.asarray(linear + shares["pairs"] * pairs + shares["near"])
 
     @staticmethod
     def weighted(encoded: Encoded, shares: dict[str, float]) -> Floats:

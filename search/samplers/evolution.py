@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from archspec.search.feasible import FeasibleSpace
+from archspec.search.pareto import best_first
 from archspec.search.samplers.base import History, PlacementSampler
-from archspec.search.samplers.goals import best_first
 from archspec.search.samplers.random import random_design, redraw
 from archspec.search.space import Design
 
@@ -44,7 +44,7 @@ class EvolutionPlacementSampler(PlacementSampler):
         if len(history.scored) < self._num_random:
             return random_design(self.allowed, history.taken, rng)
         losses = np.array([scored.losses for scored in history.scored])
-        chosen = best_first(losses)[: self._parents]
+        chosen = best_first(losses)[: self._parents].tolist()
         parents = [history.scored[index].design for index in chosen]
         child = parents[0]
         for _ in range(_TRIES):

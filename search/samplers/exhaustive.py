@@ -44,7 +44,8 @@ class ExhaustivePlacementSampler(PlacementSampler):
             return None
         before = rng.permutation(np.flatnonzero(seen))[:_COMPARED]
         unlike = (self._rows[left][:, None] != self._rows[before][None]).sum(axis=2)
-        return self.allowed.listed[left[int(np.argmax(unlike.min(axis=1, initial=_COMPARED)))]]
+        chosen = int(left[np.argmax(unlike.min(axis=1, initial=_COMPARED))])
+        return self.allowed.listed[chosen]
 
     @functools.cached_property
     def _rows(self) -> Ints:

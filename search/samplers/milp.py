@@ -99,7 +99,7 @@ class MilpPlacementSampler(PlacementSampler):
         """Return prices in the goals after the first, less being better, [N, G]."""
         columns = [self.allowed.table.quantities.index(name) for name in self.priced]
         prices = self.allowed.table.prices(*rows)[:, columns]
-        return prices.astype(np.float64) * history.signs[1:]
+        return np.asarray(prices.astype(np.float64) * history.signs[1:])
 
     def _limits(self, history: History, rng: np.random.Generator) -> Floats:
         """Draw combinations of prices between the least and the most that designs cost, [S, G]."""
@@ -107,7 +107,7 @@ class MilpPlacementSampler(PlacementSampler):
             return np.zeros((1, 0))
         ends = self._ranges * np.array(history.signs[1:])
         low, high = ends.min(axis=0), ends.max(axis=0)
-        return low + (high - low) * rng.random((_COMBINATIONS, len(self.priced)))
+        return np.asarray(low + (high - low) * rng.random((_COMBINATIONS, len(self.priced))))
 
     @functools.cached_property
     def _ranges(self) -> Ints:
@@ -123,7 +123,7 @@ class MilpPlacementSampler(PlacementSampler):
     def _nominated(
         self, surrogate: Surrogate, limits: Floats, history: History, rng: np.random.Generator
     ) -> list[Design]:
-        """Return the best design, or the best few, within limits on prices by a guess, drawn or the mean."""
+        """Return the best designs within limits on prices by a guess, drawn or the mean."""
         guess = surrogate.draw(rng) if rng.random() < _DRAWN else surrogate.mean()
         space, listed = self.allowed.space, self.allowed.listed
         if listed is None:

@@ -55,7 +55,8 @@ class Surrogate:
     def _condition(self, designs: Encoded, values: Floats) -> None:
         self._designs, self._values = designs, values
         among = self._covariance.total(designs, designs, self._weights) + _LEVEL
-        self._inverse: Floats = np.linalg.inv(among + self.noise * np.eye(len(designs)))
+        noise = self.noise * np.eye(len(designs))
+        self._inverse: Floats = np.asarray(np.linalg.inv(among + noise), dtype=np.float64)
         self._solved: Floats = self._inverse @ values
 
     def believe(self, designs: Encoded) -> None:
@@ -79,9 +80,9 @@ class Surrogate:
         By Matheron's rule: draw from the prior, then correct by what it gets wrong on the designs.
         """
         features = self._features
-        weights = rng.normal(size=features.shape[1])
+        weights: Floats = np.asarray(rng.normal(size=features.shape[1]))
         drawn = features @ weights + self._rest_root @ rng.normal(size=len(features))
-        weights += features.T @ (self._inverse @ (self._values - drawn))
+        weights = weights + features.T @ (self._inverse @ (self._values - drawn))
         return self._covariance.scores(weights, self._shares)
 
     def trainings(self, designs: Encoded, rng: np.random.Generator, count: int) -> Floats:
@@ -116,7 +117,7 @@ class Surrogate:
         among = self._covariance.total(self._designs, self._designs, self._weights) + _LEVEL
         among -= self._features @ self._features.T
         among[np.diag_indices_from(among)] += self.noise + 1e-9
-        return np.linalg.cholesky(among)
+        return np.asarray(np.linalg.cholesky(among), dtype=np.float64)
 
 
 @dataclass(frozen=True, slots=True)

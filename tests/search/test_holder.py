@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import optuna
@@ -56,13 +57,14 @@ def begin(held: Holder, worker: Worker | None = None, **attributes: object) -> i
 
 
 def at_once(*actions: Callable[[], object]) -> list[object]:
-    barrier, found = threading.Barrier(len(actions)), []
+    """Return what actions return that threads of their own begin at the same moment."""
+    barrier, found = threading.Barrier(len(actions)), [None for _ in actions]
 
-    def act(action: Callable[[], object]) -> None:
+    def act(index: int) -> None:
         barrier.wait()
-        found.append(action())
+        found[index] = actions[index]()
 
-    threads = [threading.Thread(target=act, args=(action,)) for action in actions]
+    threads = [threading.Thread(target=act, args=(index,)) for index in range(len(actions))]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -96,13 +98,12 @@ def test_a_result_and_a_death_are_told_at_once_and_one_counts(url: str) -> None:
         first, second = holder(url, []), holder(url, [])
         number = begin(first)
         told, given = at_once(
-            lambda: ("told", first.tell(number, [1.0], {"metrics": {"a": 1.0}})),
-            lambda: ("given back", second.give_back(number, "its worker died", deaths=1)),
+            partial(first.tell, number, [1.0], {"metrics": {"a": 1.0}}),
+            partial(second.give_back, number, "its worker died", deaths=1),
         )
-        found = dict([told, given])
-        assert found["told"] != found["given back"]
+        assert told != given
         trial = first.study.trials[number]
-        assert trial.state == (TrialState.COMPLETE if found["told"] else TrialState.FAIL)
+        assert trial.state == (TrialState.COMPLETE if told else TrialState.FAIL)
 
 
 def test_a_result_whose_answer_was_lost_counts(url: str) -> None:

@@ -1,5 +1,4 @@
 import json
-import os
 import threading
 import time
 from pathlib import Path
@@ -14,7 +13,7 @@ from archspec.errors import RunError
 from archspec.search import journal
 from archspec.search.journal import FileLock, JournalFile
 
-RECORDS = [{"op_code": number % 10, "worker_id": f"w{number}", "text": "é\n"} for number in range(6)]
+RECORDS = [{"op_code": n % 10, "worker_id": f"w{n}", "text": "é\n"} for n in range(6)]
 
 
 class Notes(list):
@@ -124,7 +123,7 @@ def test_the_lock_of_a_dead_writer_is_broken(tmp_path: Path, monkeypatch) -> Non
         assert time.monotonic() - began >= 0.2
         lock.__exit__()  # it comes back to life, and leaves the other's lock alone
         assert (tmp_path / "lock").exists()
-    assert os.listdir(tmp_path) == []
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_optunas_own_writers_keep_to_the_lock(tmp_path: Path) -> None:
@@ -138,9 +137,7 @@ def test_optunas_own_writers_keep_to_the_lock(tmp_path: Path) -> None:
         for number in range(10):
             storage.set_study_user_attr(study_id, f"{name}{number}", number)
 
-    threads = [
-        threading.Thread(target=write, args=pair) for pair in ((ours, "a"), (theirs, "b"))
-    ]
+    threads = [threading.Thread(target=write, args=pair) for pair in ((ours, "a"), (theirs, "b"))]
     for thread in threads:
         thread.start()
     for thread in threads:

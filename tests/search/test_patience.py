@@ -52,14 +52,14 @@ def test_what_passes_at_once_is_not_worth_a_word() -> None:
 
 def test_what_stays_away_ends_with_the_way_out() -> None:
     operation = Flaky(*(io_error() for _ in range(1000)))
-    with pytest.raises(RunError, match="was away for .*go on by --resume when it is back"):
+    with pytest.raises(RunError, match=r"was away for .*go on by --resume when it is back"):
         Patience("disk", lambda _: None, seconds=0.3).call(operation)
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EFBIG, errno.EDQUOT])
 def test_a_full_disk_is_not_waited_for(number: int) -> None:
     operation = Flaky(OSError(number, "No space left on device"))
-    with pytest.raises(RunError, match="cannot be written: .*free space and go on by --resume"):
+    with pytest.raises(RunError, match=r"cannot be written: .*free space and go on by --resume"):
         Patience("disk", lambda _: None).call(operation)
 
 

@@ -75,7 +75,7 @@ def test_workers_share_the_rungs(rung_file: Path, tmp_path: Path) -> None:
     results = start_search(load_search(rung_file), tmp_path / "run", objective=judge, workers=2)
     asked = judge.log.read_text().splitlines()
     assert len(asked) == len(set(asked))
-    assert [len(rung.entries) for rung in results.rungs][0] == 12
+    assert len(results.rungs[0].entries) == 12
     assert len(results.rungs) == 3
     last = {entry.spec_hash for entry in results.rungs[2].kept}
     assert {design.spec_hash for design in results.finalists} == last

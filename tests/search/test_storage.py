@@ -98,9 +98,7 @@ def test_databases_hold_no_pickles() -> None:
     assert not kinds & {sqlalchemy.PickleType, sqlalchemy.LargeBinary}
 
 
-def test_a_run_directory_does_not_say_what_we_connect_to(
-    search_file: Path, tmp_path: Path
-) -> None:
+def test_a_run_directory_does_not_say_what_we_connect_to(search_file: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     start_search(load_search(search_file), out, objective=judge)
     info = json.loads((out / "run.json").read_text())

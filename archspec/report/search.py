@@ -106,7 +106,8 @@ def design_table(results: SearchResults) -> Table:
     named = {budget.quantity for budget in limits}
     others = [goal for goal in results.goals[1:] if goal.name not in named]
     rungs = [format_count(rung.tokens) for rung in results.rungs]
-    shows_accuracy = _accuracy(results.best) is not None and len(results.goals) < 2
+    plain = len(results.goals) < 2 and len(rungs) < 2
+    shows_accuracy = plain and _accuracy(results.best) is not None
     table = plain_table(
         "#",
         "design",

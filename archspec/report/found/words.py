@@ -46,6 +46,8 @@ def verdict_sentences(results: SearchResults, verdict: Verdict) -> Iterator[str]
     once = [found for found in verdict.comparisons if not found.seeds]
     if verdict.status == "no hand":
         yield "No hand design fits the budgets, so there is none to compare with."
+    elif all(design.is_hand_design for design in results.designs):
+        yield "Only hand designs were trained so far, so there is nothing to compare them with."
     elif verdict.status == "hand wins":
         yield (
             f"The search did not beat the hand designs: the best of them, '{results.best.source}', "

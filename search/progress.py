@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
@@ -17,7 +18,7 @@ from archspec.search.jobs import Jobs
 from archspec.search.leases import Worker
 from archspec.search.objective import Outcome
 from archspec.search.results import BudgetResult, SpaceResult, rank
-from archspec.search.rungs import num_later
+from archspec.search.rungs import num_later, work
 from archspec.search.share import FEW, feasible_share
 from archspec.search.space import Design
 from archspec.search.trials import SECONDS, Trials
@@ -130,17 +131,20 @@ class Progress:
         )
 
     def _seconds_left(self, ended: Sequence[FrozenTrial], worker: str) -> float:
-        """Estimate from the mean of what has ended, and from how many are at work now.
+        """Estimate from the mean of a trial, what was spent, and how many are at work now.
 
         Args:
             ended: The trainings that are over.
             worker: Who ended one just now, and will begin another.
         """
-        timed = [t.user_attrs[SECONDS] for t in ended if SECONDS in t.user_attrs]
+        timed = [result.seconds for _, result in self._trials.completed()]
+        if not timed or len(ended) >= self._trainings:
+            return 0.0
+        trial = fmean(timed)  # one that diverged counts as long
+        spent = math.fsum(ended_trial.user_attrs.get(SECONDS, trial) for ended_trial in ended)
         running = [*self._trials.all(TrialState.RUNNING), *self._jobs.trials(TrialState.RUNNING)]
         at_work = {str(Worker.of(trial)) for trial in running if CLAIMED in trial.user_attrs}
-        left = max(0, self._trainings - len(ended))
-        return fmean(timed) * left / len(at_work | {worker}) if timed else 0.0
+        return max(0.0, trial * work(self._spec) - spent) / len(at_work | {worker})
 
     def _ended(self) -> list[FrozenTrial]:
         return [*self._trials.all(*DONE), *self._jobs.trials(*DONE)]

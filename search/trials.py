@@ -19,6 +19,7 @@ from archspec.search.space import Design
 
 SOURCE, HASH, METRICS, PRICES, SECONDS = "source", "spec_hash", "metrics", "prices", "seconds"
 VALUES = "values"
+DESIGN = "design"  # in words, for people who look at the study with tools of Optuna's
 
 
 class Trials:
@@ -61,6 +62,7 @@ class Trials:
 
     def annotate(self, trial: optuna.Trial, design: Design) -> str:
         """Note on a trial what is known before its training; return where its design is from."""
+        trial.set_user_attr(DESIGN, self.drawing.words(design))
         trial.set_user_attr(PRICES, self.allowed.prices(design))
         if SOURCE not in trial.user_attrs:
             trial.set_user_attr(SOURCE, SEARCHED)

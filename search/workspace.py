@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,17 +75,27 @@ def open_workspace(
     spec, info = load_run(out)
     allowed = FeasibleSpace.of(spec)
     opened = open_url(_url(out, info, storage), notify=notify, wait=wait)
-    sampler = make_sampler(spec.sampler, allowed, seed=spec.seed)
+    others = spec.goals[1:]
+    priced = [goal.name for goal in others if all(other.source == "price" for other in others)]
+    sampler = make_sampler(spec.sampler, allowed, seed=spec.seed, priced=priced)
     directions = [goal.direction for goal in spec.goals]
     study = _open_study(opened, info.study, directions, sampler)
     found = study.user_attrs.get(SEARCH)
     _check_fingerprint(info.study, found, spec)
     if found is None:
+        _name_values(study, [goal.name for goal in spec.goals])
         study.set_user_attr(SEARCH, fingerprint(spec))
     reruns = _open_study(
         opened, f"{info.study}-reruns", directions[:1], optuna.samplers.RandomSampler()
     )
     return Workspace(out, spec, allowed, opened, study, reruns)
+
+
+def _name_values(study: optuna.Study, names: Sequence[str]) -> None:
+    """Say what a study's values are, which plots of Optuna's then say too."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        study.set_metric_names(list(names))
 
 
 def read_workspace(

@@ -18,7 +18,7 @@ from archspec.report.found.words import (
     verdict_sentences,
 )
 from archspec.report.shares import share_text
-from archspec.report.tables import plain_table
+from archspec.report.tables import plain_table, unbroken
 from archspec.search.budget import format_amount
 from archspec.search.pareto import front_values
 from archspec.search.results import (
@@ -67,7 +67,7 @@ def search_report(results: SearchResults, out: Path) -> Group:
         Text(),
         Constrain(story, _READABLE),
         Text(),
-        *map(Text, _next_steps(out)),
+        *map(unbroken, _next_steps(out)),
     )
 
 
@@ -84,13 +84,20 @@ def space_lines(space: SpaceResult, budgets: tuple[BudgetResult, ...]) -> Iterat
         yield f"{share} of them fit every budget"
 
 
-def budget_use(prices: dict[str, int], budgets: tuple[BudgetResult, ...]) -> str:
-    """Write how much of each upper limit a design uses, ``98% 71%``."""
-    return " ".join(
-        f"{prices[budget.quantity] / budget.limit:.0%}"
-        for budget in budgets
-        if budget.side == "max" and budget.limit
-    )
+def budget_use(budgets: tuple[BudgetResult, ...], prices: dict[str, int] | None = None) -> str:
+    """Write how much of each upper limit a design uses, or without prices the header above it."""
+    cells = []
+    for budget in budgets:
+        if budget.side == "max" and budget.limit:
+            name = short_name(budget.quantity)
+            text = name if prices is None else f"{prices[budget.quantity] / budget.limit:.0%}"
+            cells.append(f"{text:>{max(len(name), 4)}}")
+    return "  ".join(cells)
+
+
+def short_name(quantity: str) -> str:
+    """Return what a column of a quantity is called."""
+    return _SHORT.get(quantity, quantity)
 
 
 def _bound(budget: BudgetResult) -> str:
@@ -104,7 +111,8 @@ def design_table(results: SearchResults) -> Table:
     named = {budget.quantity for budget in limits}
     others = [goal for goal in results.goals[1:] if goal.name not in named]
     rungs = [format_count(rung.tokens) for rung in results.rungs]
-    shows_accuracy = _accuracy(results.best) is not None and len(results.goals) < 2
+    plain = len(results.goals) < 2 and len(rungs) < 2
+    shows_accuracy = plain and _accuracy(results.best) is not None
     table = plain_table(
         "#",
         "design",
@@ -112,8 +120,8 @@ def design_table(results: SearchResults) -> Table:
         *(rungs if len(rungs) > 1 else ["first"]),
         "again",
         *(["accuracy"] if shows_accuracy else []),
-        *(_SHORT.get(goal.name, goal.name) for goal in others),
-        *(_SHORT.get(budget.quantity, budget.quantity) for budget in limits),
+        *(short_name(goal.name) for goal in others),
+        *(short_name(budget.quantity) for budget in limits),
     )
     table.columns[1].no_wrap = len(results.best.placement) < _SHORT_PLACEMENT
     for column in (table.columns[0], *table.columns[3:]):
@@ -151,7 +159,7 @@ def table_notes(results: SearchResults) -> Iterator[str]:
     yield results.space.legend
     if len(results.rungs) > 1:
         yield "under each number of tokens: results of that rung, never compared with another's"
-    limits = [_SHORT.get(b.quantity, b.quantity) for b in results.budgets if b.side == "max"]
+    limits = [short_name(b.quantity) for b in results.budgets if b.side == "max"]
     if limits:
         yield f"{' and '.join(limits)}: how much of the budget a design uses"
 
@@ -272,8 +280,9 @@ def _trust(results: SearchResults) -> Iterator[str]:
 def _next_steps(out: Path) -> Iterator[str]:
     yield f"Written to {out}:"
     yield "  best.yaml     the winner, a model document like any other"
-    yield "  pareto/       designs that none beats in everything at once, as model documents"
+    yield "  pareto/       designs that none beats in everything, as model documents"
     yield "  pareto.csv    the same as a table"
     yield "  results.json  every design with its metrics and prices"
     yield "  report.txt    this text"
     yield f"Next: archspec report {out} --html {out}/report.html"
+    yield f"      archspec summary {out}/best.yaml"

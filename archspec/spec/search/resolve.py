@@ -36,6 +36,16 @@ from archspec.spec.train import TrainSpec
 from archspec.spec.tree import Node
 from archspec.spec.validate import Reporter
 
+_AS_WRITTEN = (
+    "world_size",
+    "budgets",
+    "trials",
+    "finalists",
+    "hand_finalists",
+    "sampler",
+    "seed",
+)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Documents:
@@ -99,10 +109,7 @@ def resolve_search(
         metric=fields["objective"].metric,
         direction=fields["objective"].direction,
         seeds=fields["objective"].seeds,
-        **{
-            name: fields[name]
-            for name in ("world_size", "budgets", "trials", "finalists", "sampler", "seed")
-        },
+        **{name: fields[name] for name in _AS_WRITTEN},
     )
     return settle(spec, reporter)
 

@@ -9,7 +9,7 @@ READY := .venv/.ready
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadfile --durations=15
 
 .DEFAULT_GOAL := help
-.PHONY: bench bench-counters bench-gpu bench-kernels bench-train claims clean format help lint reference search setup test test-slow
+.PHONY: bench bench-counters bench-gpu bench-kernels bench-search bench-train claims clean format help lint reference search setup test test-slow
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | while IFS="$$(printf '\t')" read -r name text; do \
@@ -78,6 +78,13 @@ bench-train: $(READY) ## measure training beside other libraries, write docs/tra
 		-c constraints.txt -e '.[bench,plot]'
 	@echo "Measuring training on this CPU, best with nothing else running."
 	@$(BIN)/python -m benchmarks train
+
+bench-search: $(READY) ## compare samplers, or go on with it, write docs/search_proof.md; 20 minutes
+	@echo "Installing what draws the figures."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+		-c constraints.txt -e '.[plot]'
+	@echo "Searching in runs/search_proof; stop it and call it again as you like."
+	@$(BIN)/python -m benchmarks search
 
 claims: $(READY) ## race specs/claims, or go on with it, and write docs/claims.md; up to 45 minutes
 	@echo "Racing the designs of specs/claims in runs/claims; stop it and call it again as you like."

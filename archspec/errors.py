@@ -82,6 +82,10 @@ class BudgetError(ArchspecError, ValueError):
     """No design can meet the budgets; the message names the binding one and the least value."""
 
 
+class SamplerError(ArchspecError, ValueError):
+    """A sampler cannot search this space."""
+
+
 class RunError(ArchspecError, RuntimeError):
     """A run directory cannot be used as asked: it exists, is missing, is busy or is damaged."""
 

@@ -1,8 +1,9 @@
 """Compare our samplers with Optuna's own at equal evaluations, and write docs/search_proof.md.
 
-On synthetic placements whose best design is known exactly, and on the table of trained models that
-`bench_search_table` makes, if it is there. Raw results go to benchmarks/results/ with the figures.
-About ten minutes on two idle cores.
+On synthetic placements whose best design is known exactly, on a space small enough to list, and on
+the table of trained models that `bench_search_table` makes, if it is there. What is done is kept in
+runs/search_proof, so a run that is stopped goes on when it is started again. Results and figures go
+to benchmarks/results/. About 20 minutes on two idle cores.
 """
 
 from __future__ import annotations
@@ -19,12 +20,15 @@ from pathlib import Path
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before numpy: searches run side by side
 
 from archspec.errors import ArchspecError
-from benchmarks.search.campaign import jobs, run_jobs
+from archspec.search.share import feasible_share
+from archspec.units import format_duration
+from benchmarks.search.campaign import Done, Job, jobs, run_jobs
+from benchmarks.search.finished import Finished
 from benchmarks.search.losses import STRUCTURES
 from benchmarks.search.page import page
 from benchmarks.search.plot import plot
-from benchmarks.search.problems import HEADLINE
-from benchmarks.search.report import Report, report_from_json, report_json
+from benchmarks.search.problems import HEADLINE, PLACEMENT, RARE, SMALL, placements
+from benchmarks.search.report import Report, SpaceFacts, report_from_json, report_json
 from benchmarks.search.table import COMMAND, FILE, Table
 from benchmarks.search.timing import TIMED, time_proposals
 
@@ -32,6 +36,8 @@ ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 PAGE = ROOT / "docs" / "search_proof.md"
 STEM = "search"
+RUNS = ROOT / "runs" / "search_proof"
+QUICK_SEEDS, QUICK_EVALUATIONS = 2, 14
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -41,6 +47,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seeds", type=int, default=20, metavar="N")
     parser.add_argument("--evaluations", type=int, default=100, metavar="N")
     parser.add_argument("--processes", type=int, default=len(os.sched_getaffinity(0)), metavar="N")
+    parser.add_argument("--runs", type=Path, default=RUNS, metavar="DIR", help="what is done")
     parser.add_argument("--table", type=Path, default=FILE, metavar="FILE")
     parser.add_argument("--out", type=Path, metavar="DIR", help="write everything there instead")
     parser.add_argument("--load", type=Path, metavar="FILE", help="write up this run instead")
@@ -59,37 +66,52 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def measure(given: argparse.Namespace) -> Report:
-    """Run everything."""
-    began, started = time.perf_counter(), datetime.datetime.now(datetime.UTC)
+    """Run what is missing."""
+    started = datetime.datetime.now(datetime.UTC)
     table, missing = read_table(given.table)
     todo = list(
         jobs(
-            seeds=2 if given.quick else given.seeds,
-            evaluations=14 if given.quick else given.evaluations,
+            seeds=QUICK_SEEDS if given.quick else given.seeds,
+            evaluations=QUICK_EVALUATIONS if given.quick else given.evaluations,
             table=None if table is None else given.table,
             structures=[HEADLINE.structure] if given.quick else STRUCTURES,
         )
     )
-    results = []
-    for number, result in enumerate(run_jobs(todo, given.processes), 1):
-        results.append(result)
-        if number % 20 == 0 or number == len(todo):
-            print(
-                f"{number} of {len(todo)} searches, {time.perf_counter() - began:.0f} s", flush=True
-            )
-    trials = 40 if given.quick else 1000
+    done = complete(todo, given.runs, given.processes)
     return Report(
         started=started.isoformat(timespec="seconds"),
-        seconds=time.perf_counter() - began,
+        seconds=sum(one.seconds for one in done),
         machine=machine(),
         quick=given.quick,
-        evaluations=todo[0].evaluations,
+        evaluations=min(job.evaluations for job in todo),
         seeds=1 + max(job.seed for job in todo),
-        results=tuple(results),
-        timings=tuple(time_proposals(name, trials=trials) for name in TIMED),
+        results=tuple(result for one in done for result in one.results),
+        timings=tuple(time_proposals(name, trials=40 if given.quick else 1000) for name in TIMED),
+        spaces={path.stem: space_facts(path) for path in (PLACEMENT, SMALL, RARE)},
         table=None if table is None else table.facts(),
         missing=missing,
     )
+
+
+def complete(todo: list[Job], folder: Path, processes: int) -> list[Done]:
+    """Run the jobs that no earlier run has finished; return what came of all."""
+    finished, began = Finished(folder), time.perf_counter()
+    left = [job for job in todo if finished.get(job) is None]
+    print(f"{len(todo)} problems, {len(todo) - len(left)} of them done in {folder}", flush=True)
+    for number, (job, done) in enumerate(run_jobs(left, processes), 1):
+        finished.put(job, done)
+        seconds = format_duration(time.perf_counter() - began)
+        print(f"{number} of {len(left)}: {job.name}, {seconds} so far", flush=True)
+    found = [finished.get(job) for job in todo]
+    return [done for done in found if done is not None]
+
+
+def space_facts(document: Path) -> SpaceFacts:
+    """Return how large a space is, and how much of it fits."""
+    allowed = placements(document)
+    share = feasible_share(allowed).value
+    assert share is not None, "designs that fit are met"
+    return SpaceFacts(designs=allowed.space.num_designs, fitting=share)
 
 
 def read_table(path: Path) -> tuple[Table | None, str]:

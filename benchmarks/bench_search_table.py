@@ -1,7 +1,7 @@
 """Train the table of `bench_search`: each design of specs/search/table.yaml, with two seeds.
 
 Writes benchmarks/results/search_table.csv after every training and goes on with what is there.
-About 90 minutes on two cores.
+About 20 minutes on two idle cores.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from benchmarks.search.table import FILE, train_table
 
 def main(arguments: list[str] | None = None) -> int:
     """Train what is missing."""
-    parser = argparse.ArgumentParser(prog="benchmarks search-table", description=__doc__)
+    parser = argparse.ArgumentParser(prog="benchmarks search_table", description=__doc__)
     parser.add_argument("--processes", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--most", type=int, metavar="N", help="train no more than so many")
     parser.add_argument("--out", type=Path, default=FILE, metavar="FILE")

@@ -100,9 +100,10 @@ class Features:
         """
         own = self._own[variant]
         found = np.zeros((len(layers), self.size))
-        for gene in range(layers.shape[1]):
-            found[:, : own.shape[2]] += own[gene, layers[:, gene]]
-        start = own.shape[2]
+        genes, width, start = own.shape
+        chosen = np.zeros((len(layers), genes * width))
+        np.put_along_axis(chosen, layers[:, :genes] + width * np.arange(genes), 1.0, axis=1)
+        found[:, :start] = chosen @ own.reshape(-1, start)
         for pool, count in enumerate(self._pool_sizes):
             found[:, start : start + count] = np.eye(count)[sizes[:, pool]] * read[:, [pool]]
             start += count

@@ -37,7 +37,17 @@ def to_params(space: Space, design: Design) -> dict[str, Any]:
 
 def from_params(space: Space, params: Mapping[str, Any]) -> Design | None:
     """Return the design of parameters, None if some are missing or none of this space."""
+    try:
+        return _read(space, tuple(params.get(name) for name in _names(space).varied))
+    except TypeError:  # a list or a map, which is no choice of ours
+        return None
+
+
+# A study is read anew for every proposal, and most of its trials have been read before.
+@functools.lru_cache(maxsize=1 << 16)
+def _read(space: Space, given: tuple[Any, ...]) -> Design | None:
     names = _names(space)
+    params = dict(zip(names.varied, given, strict=True))
     variant = names.variant_of(params)
     if variant is None:
         return None

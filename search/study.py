@@ -29,6 +29,7 @@ from archspec.search.run_directory import (
     load_run,
     set_trials,
 )
+from archspec.search.samplers.registry import sampler_of
 from archspec.search.session import Session, Terms
 from archspec.search.storage import quiet_optuna
 from archspec.search.sweep import Notes, StudyNotes, noted_rates
@@ -191,8 +192,15 @@ def finished_results(
 
 
 def _check(spec: SearchSpec, allowed: FeasibleSpace) -> None:
-    """Refuse a search that cannot be carried out. Raises BudgetError or ObjectiveError."""
+    """Refuse a search that cannot be carried out.
+
+    Raises:
+        BudgetError: No design keeps to the budgets.
+        SamplerError: The space is none for the sampler.
+        ObjectiveError: The law does not hold here.
+    """
     check_achievable(allowed)
+    sampler_of(spec, allowed)
     law = spec.document.objective.law
     if law is not None:
         check_range(law, allowed)

@@ -15,7 +15,7 @@ from archspec.errors import RunError
 from archspec.search.feasible import FeasibleSpace
 from archspec.search.patience import PatientStorage
 from archspec.search.run_directory import JOURNAL, RunInfo, fingerprint, load_run
-from archspec.search.samplers.registry import make_sampler
+from archspec.search.samplers.registry import sampler_of
 from archspec.search.storage import open_url, silent
 from archspec.spec.search.objective import Direction
 from archspec.spec.search.spec import SearchSpec
@@ -75,9 +75,7 @@ def open_workspace(
     spec, info = load_run(out)
     allowed = FeasibleSpace.of(spec)
     opened = open_url(_url(out, info, storage), notify=notify, wait=wait)
-    others = spec.goals[1:]
-    priced = [goal.name for goal in others if all(other.source == "price" for other in others)]
-    sampler = make_sampler(spec.sampler, allowed, seed=spec.seed, priced=priced)
+    sampler = sampler_of(spec, allowed)
     directions = [goal.direction for goal in spec.goals]
     study = _open_study(opened, info.study, directions, sampler)
     found = study.user_attrs.get(SEARCH)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
@@ -18,6 +19,8 @@ from benchmarks.search.problems import (
     HEADLINE,
     NUM_LIMITS,
     PRICED,
+    RARE_CASE,
+    SMALL_CASE,
     Case,
     Problem,
     Target,
@@ -34,6 +37,12 @@ ALL = (*FEW, "tpe", "nsga2", "optuna nsga2")
 PRICED_TOO = (*FEW, "optuna nsga2")
 TWO_GOALS = "two goals"
 TABLE = "table"
+# Problems in other spaces, each with who searches it.
+ELSEWHERE = {
+    "small": (SMALL_CASE, (*FEW, "exhaustive")),
+    "rare": (RARE_CASE, ("milp", "evolution", "random", "tpe", "nsga2")),
+}
+_LONGER = 2  # searches of the table, which random designs take long to get to the end of
 
 
 @dataclass(frozen=True)
@@ -41,56 +50,81 @@ class Job:
     """All searches of one problem, so that its best designs are worked out once.
 
     Attributes:
-        structure: Of a synthetic problem, or ``TABLE``.
+        problem: A key of ``STRUCTURES`` or of ``ELSEWHERE``, or ``TABLE``.
         seed: Of the problem and of the samplers.
         evaluations: Of each search.
         table: The file of the table of trained models.
     """
 
-    structure: str
+    problem: str
     seed: int
     evaluations: int
     table: Path | None = None
+
+    @property
+    def name(self) -> str:
+        """Tell it from all others of a run."""
+        return f"{self.problem}-{self.seed:02}"
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a job came to, and the CPU seconds it took."""
+
+    results: tuple[Result, ...]
+    seconds: float
 
 
 def jobs(
     *, seeds: int, evaluations: int, table: Path | None, structures: Iterable[str] = STRUCTURES
 ) -> Iterator[Job]:
     """List the problems, and the table if there is one; those that take longest come first."""
-    for structure, seed in itertools.product(structures, range(seeds)):
-        yield Job(structure, seed, evaluations)
     if table is not None:
-        yield from (Job(TABLE, seed, evaluations, table) for seed in range(seeds))
+        for seed in range(seeds):
+            yield Job(TABLE, seed, _LONGER * evaluations, table)
+    for problem, seed in itertools.product((*structures, *ELSEWHERE), range(seeds)):
+        yield Job(problem, seed, evaluations)
 
 
-def run_jobs(given: list[Job], processes: int) -> Iterator[list[Result]]:
-    """Run searches, several at a time."""
-    if processes == 1:
-        yield from map(run, given)
-        return
+def run_jobs(given: list[Job], processes: int) -> Iterator[tuple[Job, Done]]:
+    """Run searches, several at a time; each job is yielded when it is done."""
     # Not forked: the parent has threads of its own once numpy has multiplied anything.
     with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
-        yield from pool.map(run, given)
+        running = {pool.submit(run, job): job for job in given}
+        try:
+            for future in as_completed(running):
+                yield running[future], future.result()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
 
 
-def run(job: Job) -> list[Result]:
+def run(job: Job) -> Done:
     """Run all searches of a problem."""
-    if job.structure == TABLE:
+    began = time.process_time()
+    return Done(tuple(_results(job)), time.process_time() - began)
+
+
+def _results(job: Job) -> Iterator[Result]:
+    if job.problem == TABLE:
         assert job.table is not None, "searches of the table have one"
         target = Table.read(job.table).target(job.seed)
-        return [_searched(job, TABLE, name, target) for name in ALL]
-    problem = Problem(job.structure, placements(), seed=job.seed)
-    found = []
-    for case in CASES:
-        if case.structure != job.structure:
-            continue
-        samplers = ALL if case == HEADLINE else FEW
-        found += [
-            _searched(job, case.name, n, target_of(case, problem, job.seed)) for n in samplers
-        ]
+        yield from (_searched(job, TABLE, name, target) for name in ALL)
+    elif job.problem in ELSEWHERE:
+        case, samplers = ELSEWHERE[job.problem]
+        yield from _cases(job, [case], samplers)
+    else:
+        cases = [case for case in CASES if case.structure == job.problem]
+        yield from _cases(job, cases, FEW)
+
+
+def _cases(job: Job, cases: Sequence[Case], samplers: Iterable[str]) -> Iterator[Result]:
+    """Run a problem with each of its noises."""
+    problem = Problem(cases[0].structure, placements(cases[0].document), seed=job.seed)
+    for case in cases:
+        for name in ALL if case == HEADLINE else samplers:
+            yield _searched(job, case.name, name, target_of(case, problem, job.seed))
         if case == HEADLINE:
-            found += _with_two_goals(job, case, problem)
-    return found
+            yield from _with_two_goals(job, case, problem)
 
 
 def _searched(job: Job, case: str, name: str, target: Target) -> Result:

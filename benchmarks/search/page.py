@@ -9,16 +9,18 @@ import numpy as np
 from archspec.units import format_duration
 from benchmarks.search.campaign import TABLE, TWO_GOALS
 from benchmarks.search.goals import amount, goals
-from benchmarks.search.problems import CASES, HEADLINE
-from benchmarks.search.report import Report
-from benchmarks.search.statistics import sign_test
+from benchmarks.search.problems import CASES, HEADLINE, SMALL_CASE
+from benchmarks.search.report import Report, TableFacts
+from benchmarks.search.statistics import Band, band, sign_test
 from benchmarks.search.table import COMMAND
 
 OURS = "milp"
+_MARKS = (25, 50, 100, 200)
 _NAMES = {
     "milp": "`milp` (default)",
     "evolution": "`evolution`",
     "random": "`random` (feasible)",
+    "exhaustive": "`exhaustive`",
     "tpe": "`tpe` (Optuna's, repaired)",
     "nsga2": "`nsga2` (Optuna's, repaired)",
     "optuna tpe": "Optuna TPE, constraints",
@@ -38,14 +40,17 @@ _HOW = """## How it is done
   the documents. Budgets on FLOPs and device memory, priced exactly, admit about one design in 250.
   Losses are drawn anew for every seed, in units of their standard deviation over designs that fit.
   The best design is known exactly, from an integer program that has the interactions as variables
-  and shares nothing with the samplers but the prices.
+  and shares nothing with the samplers but the prices. The small space has six layers and four
+  choices; its best design is found by trying all.
 - **Regret** is the loss, noise aside, of the design that looks best so far, over that of the best.
   Where a design looks best by luck, that counts against its sampler.
 - **Equal evaluations.** A design that breaks a budget is an evaluation, too. Optuna's own samplers
   are told by how much it does (`trial.set_constraint`, used / budget - 1), as its documentation
   recommends. All samplers have their default settings, NSGA-II generations of 20.
-- **Tests.** On each seed both samplers search the same problem. The exact sign test says how likely
-  so clear a difference would be if neither was better (two-sided, one test at a time).
+- **Intervals** are of the median over seeds, 95%, between two order statistics. On each seed both
+  samplers search the same problem; the exact sign test says how likely so clear a difference would
+  be if neither was better (two-sided, one test at a time). The samplers were developed on other
+  seeds than those reported here.
 - **Two goals**: the loss and FLOPs per token. For each of eight limits on FLOPs counts how far
   the design that looks best within it is, truly, below the mean of designs that fit; 100% is the
   same for the best designs there are, exactly."""
@@ -62,8 +67,8 @@ def page(report: Report, folder: str) -> str:
         "# Does the search find better designs in fewer trainings?",
         "",
         "Written by `make bench-search`; do not edit. Measured on "
-        f"{report.started[:10]} in {report.seconds / 60:.0f} minutes: {report.seeds} seeds, "
-        f"{report.evaluations} evaluations each; {report.machine['name']}, "
+        f"{report.started[:10]} in {report.seconds / 60:.0f} minutes of CPU time: {report.seeds} "
+        f"seeds, {report.evaluations} evaluations each; {report.machine['name']}, "
         f"{report.machine['cores']} cores; "
         + ", ".join(f"{name} {found}" for name, found in report.machine["versions"].items())
         + ".",
@@ -100,37 +105,31 @@ def _verdict(met: bool | None) -> str:
 
 def _regrets(report: Report) -> Iterator[str]:
     """Write one table a case: regrets after some evaluations, and the test against ours."""
-    for case in CASES:
+    for case in (*CASES, SMALL_CASE):
         samplers = report.samplers(case.name)
         if not samplers:
             continue
-        yield f"**{case.name}**: {_STRUCTURES[case.structure]}."
+        yield f"**{case.name.capitalize()}**: {_STRUCTURES[case.structure]}."
         yield ""
         yield from _regret_table(report, case.name, samplers)
         yield ""
 
 
 def _regret_table(report: Report, case: str, samplers: list[str]) -> Iterator[str]:
-    marks = sorted({max(1, report.evaluations * share // 100) for share in (25, 50, 100)})
+    longest = len(report.of(case, samplers[0])[0].regrets)
+    marks = [mark for mark in _MARKS if mark <= longest] or [longest]
     yield "| sampler | " + " | ".join(f"after {mark}" for mark in marks) + " | `milp` better |"
     yield "|---|" + "---:|" * (len(marks) + 1)
     for name in sorted(samplers, key=lambda sampler: report.median(case, sampler)):
-        curves = np.array(report.regrets(case, name))
-        cells = []
-        for mark in marks:
-            found = curves[:, mark - 1]
-            low, high = np.quantile(found, (0.25, 0.75), method="nearest")
-            cells.append(f"{amount(_median(found))} ({_short(low)}-{_short(high)})")
+        found = report.band(case, name)
+        cells = (_cell(found, mark - 1) for mark in marks)
         yield f"| {_NAMES[name]} | " + " | ".join(cells) + f" | {_against(report, case, name)} |"
 
 
-def _median(values: np.ndarray) -> float:  # type: ignore[type-arg]
-    middle = np.sort(values)[(len(values) - 1) // 2 : len(values) // 2 + 1]
-    return float(middle.mean())
-
-
-def _short(value: float) -> str:
-    return f"{value:.2f}" if np.isfinite(value) else "none"
+def _cell(found: Band, at: int) -> str:
+    """Write a median regret with its interval."""
+    ends = (f"{v:.2f}" if np.isfinite(v) else "none" for v in (found.low[at], found.high[at]))
+    return f"{amount(found.median[at])} ({' to '.join(ends)})"
 
 
 def _against(report: Report, case: str, name: str) -> str:
@@ -152,12 +151,13 @@ def _two_goals(report: Report) -> Iterator[str]:
         for name in report.samplers(TWO_GOALS)
     }
     for name, volumes in sorted(found.items(), key=lambda item: -float(np.median(item[1]))):
-        low, middle, high = np.quantile(volumes, (0.25, 0.5, 0.75))
+        shares = band([[volume] for volume in volumes])
+        low, middle, high = (float(end[0]) for end in (shares.low, shares.median, shares.high))
         cell = ""
         if name != OURS:
             test = sign_test([-v for v in found[OURS]], [-v for v in volumes])
             cell = f"{test.wins} of {test.wins + test.losses}, p {_chance(test.chance)}"
-        yield f"| {_NAMES[name]} | {middle:.0%} ({low:.0%}-{high:.0%}) | {cell} |"
+        yield f"| {_NAMES[name]} | {middle:.0%} ({low:.0%} to {high:.0%}) | {cell} |"
 
 
 def _table(report: Report, folder: str) -> Iterator[str]:
@@ -169,13 +169,7 @@ def _table(report: Report, folder: str) -> Iterator[str]:
         yield "a small space with two seeds. Until then this page rests on synthetic problems"
         yield "alone."
         return
-    yield f"All {facts.designs} designs of `specs/search/table.yaml` that fit, six layers each,"
-    seconds = format_duration(facts.seconds)
-    yield f"were trained with two seeds (`{COMMAND}`, {seconds} a training; the"
-    yield "numbers are in `benchmarks/results/search_table.csv`). An evaluation shows a sampler one"
-    yield f"of the two; regret is counted in the mean of both. Means of {facts.metric} vary by"
-    yield f"{facts.spread:.3f} (standard deviation), one training around its mean by"
-    yield f"{facts.noise:.3f}: {facts.noise_share:.0%} of the variance between trainings is noise."
+    yield from _facts(facts)
     yield ""
     yield f"![Regret on trained models]({folder}search-table.png)"
     yield ""
@@ -184,17 +178,32 @@ def _table(report: Report, folder: str) -> Iterator[str]:
     yield "Evaluations until the design that looks best is within one standard deviation of the"
     yield "noise of the best, and stays so:"
     yield ""
-    yield "| sampler | median | quartiles |"
+    yield "| sampler | median | 95% interval |"
     yield "|---|---:|---:|"
     for name in report.samplers(TABLE):
-        found = np.array(report.first_within(TABLE, name, facts.noise))
-        low, high = np.quantile(found, (0.25, 0.75), method="nearest")
-        cells = (f"{value:g}" if np.isfinite(value) else "never" for value in (low, high))
-        middle = _median(found)
-        yield (
-            f"| {_NAMES[name]} | {f'{middle:g}' if np.isfinite(middle) else 'never'} | "
-            f"{'-'.join(cells)} |"
-        )
+        found = band([[number] for number in report.first_within(TABLE, name, facts.noise)])
+        middle, low, high = (_number(end[0]) for end in (found.median, found.low, found.high))
+        yield f"| {_NAMES[name]} | {middle} | {low} to {high} |"
+
+
+def _facts(facts: TableFacts) -> Iterator[str]:
+    """Say what the table is, and how far its numbers can be trusted."""
+    yield f"All {facts.designs} designs of `specs/search/table.yaml` that fit, six layers each,"
+    yield f"were trained with two seeds: `{COMMAND}`,"
+    yield f"{format_duration(facts.seconds)} a training; every number is in"
+    yield "`benchmarks/results/search_table.csv`. A search trains all of its designs with one seed,"
+    yield "so every other search here is shown the trainings of the first seed, the rest those of"
+    yield "the second; regret is counted in the mean of both."
+    yield ""
+    yield f"Means of `{facts.metric}` vary by {facts.spread:.3f} (standard deviation). The second"
+    yield f"seed is {facts.seed_effect:+.3f} for all designs alike, which no comparison feels."
+    yield f"Besides, one training varies by {facts.noise:.3f}: of the variance between trainings of"
+    yield f"one seed {facts.noise_share:.0%} is noise. Within that of the best are {facts.near}"
+    yield "designs, itself included."
+
+
+def _number(value: float) -> str:
+    return f"{value:g}" if np.isfinite(value) else "never"
 
 
 def _times(report: Report) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""A run as figures: medians over seeds with quartiles, against evaluations."""
+"""A run as figures: medians over seeds with their intervals, against evaluations."""
 
 from __future__ import annotations
 
@@ -90,8 +90,8 @@ def _trained(report: Report) -> Figure:
     axes = figure.add_subplot()
     axes.axhspan(0, report.table.noise, color="#F3EBC8", linewidth=0)
     axes.text(
-        report.evaluations, report.table.noise, "one standard deviation of the noise ",
-        ha="right", va="bottom", fontsize=8, color=_GREY,
+        0.99, report.table.noise, "one standard deviation of the noise ",
+        ha="right", va="bottom", fontsize=8, color=_GREY, transform=axes.get_yaxis_transform(),
     )  # fmt: skip
     _draw(axes, report, TABLE, lambda name: report.band(TABLE, name))
     axes.set_title(
@@ -104,7 +104,7 @@ def _trained(report: Report) -> Figure:
 
 def _draw(axes: Axes, report: Report, case: str, band_of: Callable[[str], Band]) -> None:
     """Draw the band of every sampler, ours last and on top."""
-    tops = []
+    tops, longest = [], 1
     for name in sorted(report.samplers(case), key=lambda name: name == "milp"):
         found, (color, dashes, _) = band_of(name), _STYLES[name]
         steps = np.arange(1, len(found.median) + 1)
@@ -115,8 +115,9 @@ def _draw(axes: Axes, report: Report, case: str, band_of: Callable[[str], Band])
             axes.fill_between(steps, low, high, color=color, alpha=0.16 if ours else 0.09, lw=0)
         begin = found.median[np.isfinite(found.median)]
         tops.append(begin[0] if len(begin) else 0.0)
-    axes.set_xlim(1, report.evaluations)
-    axes.set_ylim(0, 1.04 * max(tops))
+        longest = len(steps)
+    axes.set_xlim(1, longest)
+    axes.set_ylim(0, 1.04 * max(tops) or 1.0)
     axes.grid(axis="y", color=_LINES, linewidth=0.7)
     axes.set_axisbelow(True)
     axes.spines[["top", "right", "left"]].set_visible(False)

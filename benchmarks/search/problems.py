@@ -18,6 +18,7 @@ from benchmarks.search.exact import ExactProgram
 from benchmarks.search.losses import STRUCTURES, draw_tables
 
 PLACEMENT = Path(__file__).parent / "placement.yaml"
+SMALL, RARE = PLACEMENT.with_name("small.yaml"), PLACEMENT.with_name("rare.yaml")
 _SAMPLE = 40_000  # designs drawn, of which those that fit give a loss its unit
 
 
@@ -28,15 +29,18 @@ class Case:
     Attributes:
         structure: A key of ``STRUCTURES``.
         noise: Standard deviation of an evaluation, in units of how designs that fit vary.
+        document: The search document that has the designs.
     """
 
     structure: str
     noise: float
+    document: Path = PLACEMENT
 
     @property
     def name(self) -> str:
         """Name it in results."""
-        return f"{self.structure}, noise {self.noise:g}"
+        space = "" if self.document == PLACEMENT else f"{self.document.stem}, "
+        return f"{space}{self.structure}, noise {self.noise:g}"
 
 
 PRICED = "flops_per_token"  # the second goal, where there are two
@@ -50,6 +54,8 @@ CASES = (
     Case("saturating", 0.3),
     Case("bumps", 0.3),
 )
+SMALL_CASE = Case("interacting", 0.0, SMALL)  # its designs are few enough to list
+RARE_CASE = Case("interacting", 0.3, RARE)  # few of its designs fit
 
 
 @dataclass(frozen=True)
@@ -111,9 +117,9 @@ class Problem:
 
 
 @functools.cache
-def placements() -> FeasibleSpace:
-    """Return the designs of all synthetic problems."""
-    return FeasibleSpace.of(load_search(PLACEMENT))
+def placements(document: Path = PLACEMENT) -> FeasibleSpace:
+    """Return the designs that a search document allows."""
+    return FeasibleSpace.of(load_search(document))
 
 
 @functools.lru_cache(maxsize=4)

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from benchmarks.search.statistics import Band, band
+
+_CURVES = ("regrets", "volumes")
+_EXACT = 1e-9  # a regret of nothing, but for the rounding of sums
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,13 +60,28 @@ class Timing:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SpaceFacts:
+    """How large a space is.
+
+    Attributes:
+        designs: All of it.
+        fitting: The share that keeps to the budgets.
+    """
+
+    designs: int
+    fitting: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class TableFacts:
     """What is known of the table of trained models.
 
     Attributes:
         designs: How many it has.
-        noise: Standard deviation of one training around its design's mean.
-        noise_share: Share of the variance between single trainings that is noise.
+        noise: Standard deviation of one training, what its seed does to all designs aside.
+        noise_share: Share of the variance between trainings of one seed that is noise.
+        seed_effect: By how much all trainings of the second seed are higher.
+        near: Designs whose mean is within the noise of the least.
         spread: Standard deviation of designs' means.
         best: The least mean.
         metric: What was measured.
@@ -72,6 +91,8 @@ class TableFacts:
     designs: int
     noise: float
     noise_share: float
+    seed_effect: float
+    near: int
     spread: float
     best: float
     metric: str
@@ -84,13 +105,14 @@ class Report:
 
     Attributes:
         started: When, in ISO form.
-        seconds: How long it took.
+        seconds: CPU time of all searches.
         machine: Where.
         quick: Whether it is a smoke test.
         evaluations: Of one search.
         seeds: Searches of one case and sampler.
         results: All searches.
         timings: Of single proposals.
+        spaces: By the name of the search document.
         table: Of the table of trained models, None without one.
         missing: Why there is no table.
     """
@@ -103,6 +125,7 @@ class Report:
     seeds: int
     results: tuple[Result, ...]
     timings: tuple[Timing, ...]
+    spaces: dict[str, SpaceFacts]
     table: TableFacts | None
     missing: str
 
@@ -134,6 +157,10 @@ class Report:
         """Return the regrets over seeds."""
         return band(self.regrets(case, sampler))
 
+    def found(self, case: str, sampler: str) -> list[float]:
+        """Return by seed the evaluations until the best design of all; infinite if never."""
+        return self.first_within(case, sampler, _EXACT)
+
     def first_within(self, case: str, sampler: str, distance: float) -> list[float]:
         """Return by seed the evaluations until the regret is within a distance; infinite if never.
 
@@ -149,17 +176,55 @@ class Report:
 
 def report_json(report: Report) -> str:
     """Write a report."""
-    return json.dumps(dataclasses.asdict(report)) + "\n"
+    content = {f.name: getattr(report, f.name) for f in dataclasses.fields(report)}
+    content["results"] = [result_json(result) for result in report.results]
+    content["timings"] = [dataclasses.asdict(timing) for timing in report.timings]
+    content["spaces"] = {n: dataclasses.asdict(space) for n, space in report.spaces.items()}
+    content["table"] = None if report.table is None else dataclasses.asdict(report.table)
+    return json.dumps(content) + "\n"
 
 
 def report_from_json(text: str) -> Report:
     """Read a report that ``report_json`` wrote."""
     content = json.loads(text)
-    content["results"] = tuple(
-        Result(**{**r, "regrets": tuple(r["regrets"]), "volumes": tuple(r["volumes"])})
-        for r in content["results"]
-    )
+    content["results"] = tuple(map(result_from_json, content["results"]))
     content["timings"] = tuple(Timing(**timing) for timing in content["timings"])
+    content["spaces"] = {name: SpaceFacts(**space) for name, space in content["spaces"].items()}
     if content["table"] is not None:
         content["table"] = TableFacts(**content["table"])
     return Report(**content)
+
+
+def result_json(result: Result) -> dict[str, Any]:
+    """Return a search as plain values, its curves as the evaluations at which they change."""
+    found = dataclasses.asdict(result)
+    found["evaluations"] = len(result.regrets)
+    for name in _CURVES:
+        found[name] = _changes(found[name])
+    return found
+
+
+def result_from_json(content: Mapping[str, Any]) -> Result:
+    """Read what ``result_json`` returned."""
+    found = dict(content)
+    number = found.pop("evaluations")
+    for name in _CURVES:
+        found[name] = tuple(_curve(found[name], number))
+    return Result(**found)
+
+
+def _changes(curve: Sequence[float | None]) -> list[tuple[int, float | None]]:
+    """Return where a curve has another value than before, with six digits of it."""
+    rounded = [None if value is None else float(f"{value:.6g}") for value in curve]
+    befores = [object(), *rounded]
+    return [
+        (number, value)
+        for number, (before, value) in enumerate(zip(befores, rounded, strict=False))
+        if value != before
+    ]
+
+
+def _curve(changes: Sequence[tuple[int, float | None]], number: int) -> Iterator[float | None]:
+    ends = [start for start, _ in changes[1:]] + [number]
+    for (start, value), end in zip(changes, ends, strict=False):
+        yield from [value] * (end - start)

@@ -24,6 +24,7 @@ _ASKED = 5
 
 def time_proposals(name: str, *, trials: int) -> Timing:
     """Ask for a few designs after so many random ones; the slowest counts."""
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
     allowed = FeasibleSpace.of(load_search(LARGE))
     study = optuna.create_study(sampler=make_sampler(name, allowed, seed=0))
     known = distributions(allowed.space)

@@ -82,8 +82,8 @@ class PlacementSampler(BaseSampler):
         Args:
             allowed: The designs to choose from.
             seed: Of the random numbers.
-            priced: Of a study with several objectives those after the first, if they are prices:
-                the quantities, in order. They are known before anything is evaluated.
+            priced: Of a study with several objectives those after the first, if all of them are
+                prices: the quantities, in order. They are known before anything is evaluated.
 
         Raises:
             ValueError: A quantity has no price.

@@ -90,7 +90,7 @@ class Covariance:
         columns = np.split(self._space.features(rows), np.cumsum(list(groups.values()))[:-1], 1)
         found = dict(zip(groups, columns, strict=True))
         grid = found["position"].reshape(-1, self._depth, len(self._labels))
-        found["smooth"] = np.einsum("nkb,kj->njb", grid, self._blur).reshape(len(grid), -1)
+        found["smooth"] = np.matmul(self._blur.T, grid).reshape(len(grid), -1)
         found["place"] = np.concatenate([found[k] for k in ("position", "pool", "setting")], 1)
         found["neighbours"], found["saturation"] = self._counts(rows)
         return found

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from archspec.cost.pricing import Ints
+from archspec.errors import SamplerError
 from archspec.search.feasible import LISTED, FeasibleSpace
 from archspec.search.samplers.base import History, PlacementSampler
 from archspec.search.space import Design
@@ -22,7 +23,7 @@ class ExhaustivePlacementSampler(PlacementSampler):
     that a study that is stopped early has seen the space evenly.
 
     Raises:
-        ValueError: The space is too large to list.
+        SamplerError: The space is too large to list.
     """
 
     def __init__(
@@ -30,7 +31,7 @@ class ExhaustivePlacementSampler(PlacementSampler):
     ) -> None:
         super().__init__(allowed, seed=seed, priced=priced)
         if allowed.listed is None:
-            raise ValueError(
+            raise SamplerError(
                 f"sampler exhaustive takes spaces of at most {LISTED:,} designs, budgets aside, "
                 f"but this one has {allowed.space.num_designs:,}; vary less, or take sampler milp"
             )

@@ -26,6 +26,7 @@ _COMBINATIONS = 48  # of prices, over which the improvement is averaged
 _LISTED = 256  # designs of a listed space that a guess may nominate
 _GAP = 2e-2  # of the integer program, whose answer is a start
 _DRAWN = 0.7  # share of integer programs over a drawn guess; the others are over the mean
+_AUGMENTED = 0.05  # weight of the sum beside the largest, as in the paper
 _NEIGHBOURS, _BEAM, _ROUNDS = 384, 16, 5
 
 
@@ -39,9 +40,9 @@ class MilpPlacementSampler(PlacementSampler):
     their results were in and as expected, so that parallel trials ask different questions. The
     first proposals are random.
 
-    With several objectives, those after the first must be prices (``priced``): improvement is then
-    the hypervolume gained, and the integer program optimises the loss under a random combination
-    of limits on the prices.
+    With several objectives of which all after the first are prices (``priced``), improvement is the
+    hypervolume gained, and the integer program optimises the loss under a random combination of
+    limits on the prices. With others, each proposal improves another weighing of them.
 
     Args:
         num_random: Evaluated designs before the first guess.
@@ -60,14 +61,9 @@ class MilpPlacementSampler(PlacementSampler):
 
     def propose(self, history: History, rng: np.random.Generator) -> Design | None:
         """Return the most promising new design."""
-        if len(history.signs) != 1 + len(self.priced):
-            raise ValueError(
-                f"sampler milp knows {len(self.priced)} of the study's {len(history.signs) - 1} "
-                "objectives after the first as prices; name each in priced, or take evolution"
-            )
         if len(history.scored) < self._num_random:
             return random_design(self.allowed, history.taken, rng)
-        surrogate, known = self._learned(history)
+        surrogate, known = self._learned(history, rng)
         limits = self._limits(history, rng)
         means, _ = surrogate.predict(self._covariance.encode(known))
         improvement = Improvement(means, self._prices(known, history), limits)
@@ -84,13 +80,16 @@ class MilpPlacementSampler(PlacementSampler):
     def _neighbourhood(self) -> Neighbourhood:
         return Neighbourhood(self.allowed.space)
 
-    def _learned(self, history: History) -> tuple[Surrogate, Rows]:
+    def _learned(self, history: History, rng: np.random.Generator) -> tuple[Surrogate, Rows]:
         """Return what was learned, and the designs it was learned from."""
         space, scored = self.allowed.space, history.scored
-        losses = [s.loss for s in scored]
-        losses += [max(losses)] * len(history.spoilt)
+        losses = np.array([s.losses for s in scored])
+        # Prices are known, so only the first is learned; of several metrics, one weighing of them.
+        known = len(history.signs) == 1 + len(self.priced)
+        single = losses[:, 0] if known else weighed(losses, rng)
+        judged = np.append(single, [single.max()] * len(history.spoilt))
         rows = space.arrays([*(s.design for s in scored), *history.spoilt])
-        surrogate = Surrogate(self._covariance, self._covariance.encode(rows), np.array(losses))
+        surrogate = Surrogate(self._covariance, self._covariance.encode(rows), judged)
         if history.running:
             surrogate.believe(self._covariance.encode(space.arrays(history.running)))
         return surrogate, rows
@@ -184,6 +183,17 @@ class MilpPlacementSampler(PlacementSampler):
             kept = np.argsort(-values, kind="stable")[:_BEAM]
             beam, values = beam.take(kept), values[kept]
         return None if best is None else self.allowed.space.designs(best)[0]
+
+
+def weighed(losses: Floats, rng: np.random.Generator) -> Floats:
+    """Return one loss for each design that has several, [N, K] to [N], by random weights.
+
+    The augmented Chebyshev scalarisation of ParEGO (Knowles 2006), on losses between 0 and 1.
+    """
+    low, high = losses.min(axis=0), losses.max(axis=0)
+    unit = (losses - low) / np.where(high > low, high - low, 1.0)
+    shares = unit * rng.dirichlet(np.ones(losses.shape[1]))
+    return np.asarray(shares.max(axis=1) + _AUGMENTED * shares.sum(axis=1))
 
 
 def _keys(rows: Rows) -> list[bytes]:

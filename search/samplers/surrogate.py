@@ -71,7 +71,7 @@ class Surrogate:
         """Return mean and standard deviation of designs' losses, noise aside, [N] each."""
         across = self._covariance.total(designs, self._designs, self._weights) + _LEVEL
         variances = self._covariance.variances(designs, self._weights) + _LEVEL
-        variances -= np.einsum("nm,nm->n", across @ self._inverse, across)
+        variances -= ((across @ self._inverse) * across).sum(axis=1)
         return across @ self._solved, np.sqrt(np.maximum(variances, 1e-12))
 
     def draw(self, rng: np.random.Generator) -> list[Scores]:

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from archspec.errors import ObjectiveError, SpecError
+from archspec.errors import ObjectiveError
 from archspec.search.goals import goal_values
 from archspec.search.objective import Outcome
 from archspec.search.pareto import as_losses, non_dominated, pareto_front
@@ -25,8 +25,7 @@ def judge(spec, seed, *, fidelity=None) -> Outcome:
 def goals_file(search_file: Path) -> Path:
     also = "also: {flops_per_token: minimize, facts.accuracy: maximize}"
     text = search_file.read_text().replace("metric: facts.nll", f"metric: facts.nll, {also}")
-    text = text.replace("budgets: {flops_per_token: {max: 1.02x}, ", "budgets: {")
-    search_file.write_text(text + "sampler: evolution\n")
+    search_file.write_text(text.replace("budgets: {flops_per_token: {max: 1.02x}, ", "budgets: {"))
     return search_file
 
 
@@ -46,20 +45,10 @@ def test_values_are_the_metric_and_then_prices(goals_file: Path) -> None:
         goal_values(goals, Outcome(value=2.0, metrics={}, seconds=1.0), {"flops_per_token": 7})
 
 
-def test_the_default_sampler_weighs_the_metric_against_prices(
-    search_file: Path, goals_file: Path, tmp_path: Path
-) -> None:
-    text = goals_file.read_text().replace("sampler: evolution\n", "")
-    goals_file.write_text(text)
-    with pytest.raises(SpecError, match=r"facts.accuracy is measured; give `sampler: evolution`"):
-        load_search(goals_file)
-    priced = text.replace("facts.accuracy: maximize", "num_params: minimize")
-    goals_file.write_text(priced)
-    results = start_search(load_search(goals_file), tmp_path / "run", objective=judge)
+def test_a_study_names_its_values(goals_file: Path, tmp_path: Path) -> None:
+    start_search(load_search(goals_file), tmp_path / "run", objective=judge)
     study = read_workspace(tmp_path / "run").study
-    assert study.metric_names == ["facts.nll", "flops_per_token", "num_params"]
-    assert len(results.designs) == 12
-    assert any(not design.is_hand_design for design in results.designs)
+    assert study.metric_names == ["facts.nll", "flops_per_token", "facts.accuracy"]
 
 
 def test_a_search_with_several_goals(goals_file: Path, tmp_path: Path) -> None:

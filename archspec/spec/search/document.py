@@ -68,7 +68,10 @@ class SearchDocument(Schema):
         ),
     ] = 1
     sampler: Annotated[
-        Literal["milp", "evolution", "random"],
-        Field(description="How designs are proposed."),
+        Literal["milp", "evolution", "random", "exhaustive", "tpe", "nsga2"],
+        Field(
+            description="How designs are proposed; all of them propose only new designs that fit. "
+            "tpe and nsga2 are Optuna's, repaired."
+        ),
     ] = "milp"
     seed: Annotated[Count, Field(description="Seed of the sampler.")] = 0

@@ -34,13 +34,6 @@ def settle(spec: SearchSpec, reporter: Reporter) -> SearchSpec:
                 "a time is that of a device, but none is named; add `hardware: NAME` to the search "
                 "or to its plan",
             )
-    for goal in spec.goals[1:]:
-        if goal.source == "metric" and spec.sampler == "milp":
-            reporter.report(
-                ("objective", "also", goal.name),
-                f"sampler: milp weighs {spec.metric} against prices, which are known before any "
-                f"training, but {goal.name} is measured; give `sampler: evolution`",
-            )
     spec = _with_finalists(spec, reporter)
     if spec.proxy is not None:
         for path, message in check_proxy(spec.proxy, spec.variants, dict(spec.pool_sizes)):

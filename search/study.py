@@ -15,7 +15,7 @@ from archspec.search.gather import gather_results
 from archspec.search.hand import hand_designs
 from archspec.search.leases import LEASE_SECONDS
 from archspec.search.objective import Objective
-from archspec.search.objectives.predicted import check_range
+from archspec.search.objectives.predicted import check_law
 from archspec.search.objectives.registry import make_objective
 from archspec.search.output import read_results, write_results
 from archspec.search.progress import describe_space
@@ -177,9 +177,7 @@ def finished_results(
 def _check(spec: SearchSpec, allowed: FeasibleSpace) -> None:
     """Refuse a search that cannot be carried out. Raises BudgetError or ObjectiveError."""
     check_achievable(allowed)
-    law = spec.document.objective.law
-    if law is not None:
-        check_range(law, allowed)
+    check_law(spec, allowed)
 
 
 def _check_same_user(out: Path, notes: Notes, user: str | None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from archspec.errors import RunError
 from archspec.search.feasible import FeasibleSpace
 from archspec.search.finalists import fresh_seeds, with_reruns
 from archspec.search.gather import gather_results
-from archspec.search.jobs import JOB, outcome_of
+from archspec.search.jobs import job_of, outcome_of
 from archspec.search.objective import Outcome
 from archspec.search.output import read_results
 from archspec.search.params import from_params
@@ -81,10 +82,9 @@ def open_run(out: Path, *, storage: str | None = None) -> SearchRun:
     if found is not None:
         allowed = FeasibleSpace.of(spec)
         return SearchRun(out, spec, allowed, found, is_finished=found.trials >= spec.trials)
-    with quiet_optuna():
-        workspace = read_workspace(out, storage=storage)
+    with quiet_optuna(), contextlib.closing(read_workspace(out, storage=storage)) as workspace:
         results = _results_so_far(workspace)
-    return SearchRun(out, spec, workspace.allowed, results, is_finished=False)
+        return SearchRun(out, spec, workspace.allowed, results, is_finished=False)
 
 
 def _results_so_far(workspace: Workspace) -> SearchResults:
@@ -122,4 +122,4 @@ def _outcomes(workspace: Workspace) -> dict[str, Outcome | None]:
     """Return what came of the trainings after the trials that are done, by name."""
     done = (TrialState.COMPLETE, TrialState.PRUNED)
     trials = workspace.reruns.get_trials(deepcopy=False, states=done)
-    return {trial.user_attrs[JOB]: outcome_of(trial) for trial in trials}
+    return {job_of(trial): outcome_of(trial) for trial in trials}

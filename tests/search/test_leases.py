@@ -3,6 +3,7 @@ import multiprocessing
 import os
 import signal
 import time
+from pathlib import Path
 
 import pytest
 from optuna.trial import FrozenTrial, TrialState, create_trial
@@ -87,7 +88,8 @@ def test_who_died_before_the_first_beat_is_lost_too() -> None:
 def test_a_neighbour_that_died_is_lost_at_once() -> None:
     child = multiprocessing.get_context("fork").Process(target=time.sleep, args=(60,))
     child.start()
-    started = int(open(f"/proc/{child.pid}/stat").read().rpartition(")")[2].split()[19])  # noqa: PTH123, SIM115
+    status = Path(f"/proc/{child.pid}/stat").read_text()
+    started = int(status.rpartition(")")[2].split()[19])
     neighbour = dataclasses.replace(HERE, pid=child.pid, started=started)
     observer = Observer(HERE, seconds=60)
     assert not observer.lost([trial(neighbour, 0)])

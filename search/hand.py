@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from archspec.search.feasible import FeasibleSpace
-from archspec.search.space import Design
+from archspec.search.space import Design, Space
 from archspec.search.subspace import Subspace
 
 _OTHER_VARIANTS = 8  # so many have a hand design: a grid of settings is no design of a person
@@ -31,7 +31,7 @@ def hand_designs(allowed: FeasibleSpace) -> list[HandDesign]:
     named by what is set in them, a few have that of the first dense choice in all layers.
     """
     found: dict[Design, HandDesign] = {}
-    for variant in _variants(len(allowed.space.parts)):
+    for variant in _variants(allowed.space):
         part = allowed.space.parts[variant]
         for name, layers in _placements(part) if variant == 0 else [_uniform(part)]:
             design = _largest_that_fits(allowed, layers, variant)
@@ -47,15 +47,18 @@ def centered(num_layers: int, count: int) -> list[int]:
     return [num_layers // 2 + ((2 * j - (count - 1)) * stride) // 2 for j in range(count)]
 
 
-def _variants(count: int) -> list[int]:
-    """Return the first variant, and some of the others, evenly over all of them."""
+def _variants(space: Space) -> list[int]:
+    """Return the first variant and, where layers vary, some others, evenly over all of them."""
+    if not any(_varies(part) for part in space.parts):
+        return [0]
+    count = len(space.parts)
     others = np.linspace(count - 1, 1, min(count - 1, _OTHER_VARIANTS)).round().astype(int)
     return [0, *sorted(others.tolist())]
 
 
 def _placements(part: Subspace) -> Iterator[tuple[str, list[int]]]:
     gene = _freest(part)
-    if len(part.choices[gene]) == 1:  # layers do not vary
+    if not _varies(part):
         yield _uniform(part)
         return
     for label in part.labels[gene]:
@@ -72,8 +75,11 @@ def _placements(part: Subspace) -> Iterator[tuple[str, list[int]]]:
 
 def _uniform(part: Subspace) -> tuple[str, list[int]]:
     default = _default(part)
-    varies = len(part.choices[_freest(part)]) > 1
-    return f"all {default}" if varies else "base", _placed(part, default, {})
+    return f"all {default}" if _varies(part) else "base", _placed(part, default, {})
+
+
+def _varies(part: Subspace) -> bool:
+    return len(part.choices[_freest(part)]) > 1
 
 
 def _freest(part: Subspace) -> int:

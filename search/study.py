@@ -16,7 +16,7 @@ from archspec.search.gather import gather_results
 from archspec.search.hand import hand_designs
 from archspec.search.leases import LEASE_SECONDS
 from archspec.search.objective import Objective
-from archspec.search.objectives.predicted import check_range
+from archspec.search.objectives.predicted import check_law
 from archspec.search.objectives.registry import make_objective
 from archspec.search.output import read_results, write_results
 from archspec.search.progress import describe_space
@@ -201,9 +201,7 @@ def _check(spec: SearchSpec, allowed: FeasibleSpace) -> None:
     """
     check_achievable(allowed)
     sampler_of(spec, allowed)
-    law = spec.document.objective.law
-    if law is not None:
-        check_range(law, allowed)
+    check_law(spec, allowed)
 
 
 def _check_same_user(out: Path, notes: Notes, user: str | None) -> None:

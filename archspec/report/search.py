@@ -216,7 +216,8 @@ def _trained(results: SearchResults) -> str:
         "them are designs that a person would try first"
     )
     if again:
-        text += f"; the {again} finalists were trained again with fresh seeds"
+        finalists = "the finalist was" if again == 1 else f"the {again} finalists were"
+        text += f"; {finalists} trained again with fresh seeds"
     text += "."
     if results.diverged:
         text += f" {len(results.diverged)} more diverged: {'; '.join(results.diverged)}."

@@ -107,9 +107,12 @@ def _trained(report: Report) -> Goal:
         middle(report.first_within(TABLE, name, report.table.noise)) for name in ("milp", "random")
     )
     longest = max(len(result.regrets) for result in report.of(TABLE, "random"))
-    words = f"{theirs:g}" if np.isfinite(theirs) else f"more than {longest}"
+    words = [
+        f"{number:g}" if np.isfinite(number) else f"more than {longest}"
+        for number in (ours, theirs)
+    ]
     met = ours <= MOST * min(theirs, longest)
-    return Goal(text, met, f"{ours:g} against {words} (medians)")
+    return Goal(text, met, f"{words[0]} against {words[1]} (medians)")
 
 
 def _fit(report: Report) -> Goal:

@@ -1,12 +1,19 @@
+"""What is particular to our samplers; what all have in common is in test_contract.py."""
+
+from typing import get_args
+
+import numpy as np
 import optuna
 import pytest
 
-from archspec.search.budget import Bound
+from archspec.errors import SamplerError
 from archspec.search.feasible import FeasibleSpace
 from archspec.search.params import design_of, suggest, to_params
-from archspec.search.program import Program
-from archspec.search.samplers.base import SpaceExhaustedError
-from archspec.search.samplers.registry import SAMPLERS
+from archspec.search.samplers.milp import weighed
+from archspec.search.samplers.registry import SAMPLERS, make_sampler, sampler_of
+from archspec.spec.load import load_search
+from archspec.spec.search.document import SearchDocument
+from archspec.testing.samplers import CHOICES, assert_fit_and_new, designs_of, rare_designs
 from archspec.testing.spaces import (
     SyntheticLoss,
     allowed_designs,
@@ -16,7 +23,6 @@ from archspec.testing.spaces import (
 )
 
 pytestmark = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
-CHOICES = ["ffn", "experts", "private", "shared0"]
 
 
 @pytest.fixture(autouse=True)
@@ -27,77 +33,15 @@ def quiet():
     optuna.logging.set_verbosity(before)
 
 
-def rare_designs(num_layers: int, share: float) -> FeasibleSpace:
-    space = space_over(small_model(num_layers), CHOICES, {"pool0": (8, 16, 24)})
-    return allowed_designs(space, tight_bounds(space, share=share))
-
-
 def run(name: str, allowed: FeasibleSpace, trials: int, *, seed: int = 0) -> optuna.Study:
     loss = SyntheticLoss(allowed.space, seed=seed)
-    study = optuna.create_study(sampler=SAMPLERS[name](allowed, seed=seed))
+    study = optuna.create_study(sampler=make_sampler(name, allowed, seed=seed))
     study.optimize(lambda trial: loss(suggest(allowed.space, trial)), n_trials=trials)
     return study
 
 
-def designs(study: optuna.Study, allowed: FeasibleSpace):
-    return [design_of(allowed.space, trial) for trial in study.trials]
-
-
-@pytest.mark.parametrize("name", SAMPLERS)
-@pytest.mark.parametrize(("num_layers", "share"), [(5, 0.05), (14, 0.002)])
-def test_every_proposal_fits_and_is_new(name: str, num_layers: int, share: float) -> None:
-    allowed = rare_designs(num_layers, share)
-    found = designs(run(name, allowed, 60), allowed)
-    assert len(set(found)) == 60
-    assert allowed.admits(*allowed.space.arrays(found)).all()
-
-
-def least_bounds(allowed: FeasibleSpace, slack: float) -> FeasibleSpace:
-    """Bounds so close to the least FLOPs that random draws practically never fit."""
-    space, quantity = allowed.space, "flops_per_token"
-    program = Program(space, allowed.table, (), wanted=[quantity])
-    least = program.best(program.quantity(quantity))
-    limit = int(allowed.prices(least)[quantity] * slack)
-    return allowed_designs(space, [Bound(quantity, "max", limit)])
-
-
-@pytest.mark.parametrize("name", SAMPLERS)
-def test_designs_are_found_where_no_random_draw_fits(name: str) -> None:
-    space = space_over(small_model(20), CHOICES, {"pool0": (8, 16)})
-    allowed = least_bounds(allowed_designs(space, ()), 1.01)
-    assert allowed.rejections().num_feasible == 0  # of 20,000 drawn
-    found = designs(run(name, allowed, 12), allowed)
-    assert len(set(found)) == 12
-    assert allowed.admits(*space.arrays(found)).all()
-
-
-@pytest.mark.parametrize("name", SAMPLERS)
-def test_the_end_of_the_space_is_said_and_leaves_nothing_running(name: str) -> None:
-    space = space_over(small_model(3), ["ffn", "shared0"], {"pool0": (8, 16)})
-    allowed = allowed_designs(space, tight_bounds(space, share=0.6))
-    assert allowed.listed is not None
-    loss = SyntheticLoss(space)
-    study = optuna.create_study(sampler=SAMPLERS[name](allowed))
-    with pytest.raises(SpaceExhaustedError):
-        study.optimize(lambda trial: loss(suggest(space, trial)), n_trials=100)
-    complete = study.get_trials(states=[optuna.trial.TrialState.COMPLETE])
-    assert {design_of(space, trial) for trial in complete} == set(allowed.listed)
-    assert len(complete) == len(allowed.listed)
-    assert not study.get_trials(states=[optuna.trial.TrialState.RUNNING])
-
-
-@pytest.mark.parametrize("name", SAMPLERS)
-def test_the_end_of_a_space_too_large_to_list_is_proved(name: str) -> None:
-    space = space_over(small_model(20), ["ffn", "private"], {})
-    allowed = least_bounds(allowed_designs(space, ()), 1.0)
-    study = optuna.create_study(sampler=SAMPLERS[name](allowed))
-    suggest(space, study.ask())
-    with pytest.raises(SpaceExhaustedError):
-        suggest(space, study.ask())
-
-
 @pytest.mark.parametrize("seed", range(4))
-def test_milp_finds_the_known_optimum_in_a_fraction_of_the_trials(seed) -> None:
+def test_milp_finds_the_known_optimum_in_a_fraction_of_the_trials(seed: int) -> None:
     space = space_over(small_model(6), CHOICES, {"pool0": (8, 16)})
     allowed = allowed_designs(space, tight_bounds(space, share=0.25))
     assert allowed.listed is not None
@@ -110,44 +54,69 @@ def test_milp_and_evolution_beat_random() -> None:
     allowed = rare_designs(10, 0.02)
     best = {
         name: sorted(run(name, allowed, 50, seed=seed).best_value for seed in range(3))[1]
-        for name in SAMPLERS
+        for name in ("milp", "evolution", "random")
     }
     assert best["milp"] < best["evolution"] < best["random"]
 
 
-@pytest.mark.parametrize("name", SAMPLERS)
-def test_a_maximised_study_goes_up(name: str) -> None:
-    allowed = rare_designs(6, 0.3)
-    loss = SyntheticLoss(allowed.space)
-    study = optuna.create_study(direction="maximize", sampler=SAMPLERS[name](allowed))
-    study.optimize(lambda trial: -loss(suggest(allowed.space, trial)), n_trials=60)
-    down = run(name, allowed, 60)
-    assert study.best_value == -down.best_value
+def test_milp_searches_goals_that_are_no_prices() -> None:
+    allowed = rare_designs(6, 0.2)
+    losses = [SyntheticLoss(allowed.space, seed=seed) for seed in (0, 1)]
+
+    def front(name: str) -> np.ndarray:
+        study = optuna.create_study(
+            directions=["minimize", "maximize"], sampler=make_sampler(name, allowed, seed=0)
+        )
+        for _ in range(40):
+            trial = study.ask()
+            design = suggest(allowed.space, trial)
+            study.tell(trial, [losses[0](design), -losses[1](design)])
+        assert_fit_and_new(designs_of(study, allowed), allowed)
+        return np.array([[trial.values[0], -trial.values[1]] for trial in study.trials])
+
+    everything = np.array([[loss(design) for loss in losses] for design in allowed.listed or ()])
+    weights = np.linspace(0, 1, 9)[:, None] * [1, -1] + [0, 1]
+
+    def regret(points: np.ndarray) -> float:  # of the best compromise, by the weights of the goals
+        gaps = (weights @ points.T).min(axis=1) - (weights @ everything.T).min(axis=1)
+        return float(gaps.mean())
+
+    assert regret(front("milp")) < 0.5 * regret(front("random"))
 
 
-def test_trials_that_were_enqueued_keep_their_design() -> None:
-    allowed = rare_designs(5, 0.2)
-    assert allowed.listed is not None
-    study = optuna.create_study(sampler=SAMPLERS["milp"](allowed))
-    study.enqueue_trial(to_params(allowed.space, allowed.listed[3]))
-    assert suggest(allowed.space, study.ask()) == allowed.listed[3]
+def test_weighings_put_what_is_best_in_all_goals_first() -> None:
+    losses = np.array([[1.0, 20.0], [0.0, 10.0], [3.0, 10.0], [0.5, 40.0]])
+    for seed in range(20):
+        found = weighed(losses, np.random.default_rng(seed))
+        assert found.argmin() == 1
+        assert np.isfinite(found).all()
+    assert not weighed(np.ones((3, 2)), np.random.default_rng(0)).any()
 
 
-def test_foreign_parameters_are_drawn_at_random() -> None:
-    allowed = rare_designs(5, 0.2)
-    study = optuna.create_study(sampler=SAMPLERS["random"](allowed))
-    trial = study.ask()
-    assert 0 <= trial.suggest_float("lr", 0, 1) <= 1
-    assert suggest(allowed.space, trial) in allowed
+def test_documents_name_every_sampler() -> None:
+    assert set(get_args(SearchDocument.model_fields["sampler"].annotation)) == set(SAMPLERS)
 
 
-def test_several_objectives_are_refused() -> None:
-    allowed = rare_designs(5, 0.2)
-    study = optuna.create_study(
-        directions=["minimize", "minimize"], sampler=SAMPLERS["milp"](allowed)
-    )
-    with pytest.raises(ValueError, match="one objective, but the study has 2"):
-        suggest(allowed.space, study.ask())
+@pytest.mark.parametrize(
+    ("also", "priced"),
+    [("{}", ()), ("{flops_per_token: minimize}", ("flops_per_token",)),
+     ("{flops_per_token: minimize, facts.accuracy: maximize}", ())],
+)  # fmt: skip
+def test_a_search_tells_its_sampler_which_goals_are_prices(search_file, also, priced) -> None:
+    text = search_file.read_text().replace("facts.nll}", f"facts.nll, also: {also}}}")
+    search_file.write_text(text)
+    spec = load_search(search_file)
+    assert sampler_of(spec, FeasibleSpace.of(spec)).priced == priced
+
+
+def test_a_space_too_large_to_list_is_refused_by_exhaustive() -> None:
+    with pytest.raises(SamplerError, match=r"at most 100,000 designs.* has [\d,]+; vary less"):
+        make_sampler("exhaustive", rare_designs(14, 0.002), seed=0)
+
+
+def test_prices_that_nobody_knows_are_refused() -> None:
+    with pytest.raises(ValueError, match="'loss' has no price here; what has one: flops_per_token"):
+        make_sampler("milp", rare_designs(5, 0.2), seed=0, priced=["loss"])
 
 
 def test_parameters_read_well() -> None:
@@ -158,10 +127,18 @@ def test_parameters_read_well() -> None:
     assert "layers.00" not in params
 
 
+def test_a_value_that_is_no_choice_makes_no_design() -> None:
+    allowed = rare_designs(5, 0.2)
+    assert allowed.listed is not None
+    params = to_params(allowed.space, allowed.listed[0])
+    study = optuna.create_study(sampler=make_sampler("random", allowed, seed=0))
+    for wrong in (["ffn"], "fnf", None):
+        study.enqueue_trial({**params, "layers.0": wrong})
+    assert [design_of(allowed.space, trial) for trial in study.trials] == [None] * 3
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "trials"), [("random", 1000), ("evolution", 1000), ("milp", 300)])
+@pytest.mark.parametrize(("name", "trials"), [("random", 3000), ("evolution", 3000), ("milp", 600)])
 def test_many_proposals_fit_and_are_new(name: str, trials: int) -> None:
-    allowed = rare_designs(12, 0.005)
-    found = designs(run(name, allowed, trials), allowed)
-    assert len(set(found)) == trials
-    assert allowed.admits(*allowed.space.arrays(found)).all()
+    allowed = rare_designs(14, 0.0008)
+    assert_fit_and_new(designs_of(run(name, allowed, trials), allowed), allowed)

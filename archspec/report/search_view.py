@@ -105,7 +105,7 @@ class SearchView(Listener):
         self._print(text)
 
     def _print(self, line: str) -> None:
-        self._console.print(Text(line))
+        self._console.print(Text(line), soft_wrap=True)  # commands and logs stay in one piece
 
     def _stop(self) -> None:
         if self._live is not None:

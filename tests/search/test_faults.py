@@ -2,13 +2,15 @@
 
 import contextlib
 import json
+import os
 import random
 import resource
 import shutil
+import signal
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -60,8 +62,24 @@ class Errors:
         status = self._process.wait(timeout=300)
         for thread in self._threads:
             thread.join()
-        self._process.communicate()
         return status
+
+    def close(self) -> None:
+        if self._process.poll() is None:  # the test has failed
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self.end()
+        self._process.stdout.close()
+        self._process.stderr.close()
+
+
+@pytest.fixture
+def listen() -> Iterator[Callable[[subprocess.Popen[str]], Errors]]:
+    with contextlib.ExitStack() as open_ends:
+
+        def start(process: subprocess.Popen[str]) -> Errors:
+            return open_ends.enter_context(contextlib.closing(Errors(process)))
+
+        yield start
 
 
 @contextlib.contextmanager
@@ -85,13 +103,13 @@ def check_nothing_was_lost(search: SearchProcess) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("away", [12.0, 60.0])
 def test_a_database_that_goes_away_is_waited_for(
-    postgres, search_file: Path, tmp_path: Path, away: float
+    postgres, listen, search_file: Path, tmp_path: Path, away: float
 ) -> None:
     search_file.write_text(search_file.read_text().replace("trials: 12", f"trials: {TRIALS}"))
     url = postgres.url(f"away_{int(away)}")
     search = SearchProcess(PROGRAM, search_file, tmp_path, url)
     process = search.start("slow:0.5", "--workers", "3", "--lease", "4")
-    errors = Errors(process)
+    errors = listen(process)
     search.await_begun(6, process)
     with postgres.stopped():
         errors.wait_for("trying again for 10 min")
@@ -103,9 +121,9 @@ def test_a_database_that_goes_away_is_waited_for(
 
 
 @pytest.mark.slow
-def test_a_shared_disk_that_goes_away_is_waited_for(search: SearchProcess) -> None:
+def test_a_shared_disk_that_goes_away_is_waited_for(search: SearchProcess, listen) -> None:
     process = search.start("slow:0.5", "--workers", "3")
-    errors = Errors(process)
+    errors = listen(process)
     search.await_begun(6, process)
     aside = search.out.with_name("aside")
     search.out.rename(aside)
@@ -119,11 +137,11 @@ def test_a_shared_disk_that_goes_away_is_waited_for(search: SearchProcess) -> No
 
 
 def test_a_journal_that_may_not_grow_ends_the_search_and_is_gone_on_with(
-    search: SearchProcess,
+    search: SearchProcess, listen
 ) -> None:
     with file_size_limit(60_000):
         process = search.start("never")
-    errors = Errors(process)
+    errors = listen(process)
     assert errors.end() == 2
     assert "study.journal: cannot be written: file too large" in errors.text
     assert "raise it (ulimit -f) and go on by --resume" in errors.text
@@ -138,10 +156,10 @@ def test_a_journal_that_may_not_grow_ends_the_search_and_is_gone_on_with(
 
 
 @pytest.mark.slow
-def test_a_journal_that_may_not_grow_ends_all_workers(search: SearchProcess) -> None:
+def test_a_journal_that_may_not_grow_ends_all_workers(search: SearchProcess, listen) -> None:
     with file_size_limit(60_000):
         process = search.start("never", "--workers", "3")
-    errors = Errors(process)
+    errors = listen(process)
     assert errors.end() == 2
     assert errors.text.count("file too large") == 1
     assert "Traceback" not in errors.text
@@ -152,7 +170,7 @@ def test_a_journal_that_may_not_grow_ends_all_workers(search: SearchProcess) -> 
 
 @pytest.mark.slow
 def test_a_full_disk_is_waited_for_and_goes_on_once_there_is_space(
-    search: SearchProcess, tmp_path: Path
+    search: SearchProcess, listen, tmp_path: Path
 ) -> None:
     disk = tmp_path / "disk"
     disk.mkdir()
@@ -164,7 +182,7 @@ def test_a_full_disk_is_waited_for_and_goes_on_once_there_is_space(
     try:
         search.out = disk / "run"
         process = search.start("slow:0.3", "--workers", "2")
-        errors = Errors(process)
+        errors = listen(process)
         search.await_begun(6, process)
         ballast = disk / "ballast"
         with contextlib.suppress(OSError), ballast.open("wb", buffering=0) as file:

@@ -2,6 +2,7 @@ import dataclasses
 import multiprocessing
 import os
 import signal
+import threading
 import time
 from pathlib import Path
 
@@ -150,6 +151,23 @@ def test_a_training_is_interrupted_once_its_trial_is_lost() -> None:
             time.sleep(30)
         with pytest.raises(LeaseLostError):
             beating.explain()
+        beating.explain()  # said once, the worker goes on
+
+
+def test_a_trial_that_ends_while_its_beat_is_written_is_not_lost() -> None:
+    writing, ended = threading.Event(), threading.Event()
+
+    def renew(*_) -> bool:
+        writing.set()
+        return not ended.wait(5)  # "it has ended" is the answer that arrives
+
+    with heart(renew) as beating:
+        beating.hold(1)
+        writing.wait()
+        ended.set()  # the worker tells
+        time.sleep(0.2)
+        beating.let_go()
+        beating.explain()
 
 
 def test_a_failure_of_the_thread_is_raised_by_the_worker() -> None:

@@ -227,8 +227,8 @@ def _won(results: SearchResults) -> str:
     seeds = "" if math.isnan(again) else f", {again:.4f} on average over fresh seeds"
     pools = f" ({best.pools})" if best.pools else ""
     return (
-        f"Best: {best.placement}{pools}, {name}: {results.metric} {results.last_value(best):.4f} on its first "
-        f"run{seeds} ({better} is better)."
+        f"Best: {best.placement}{pools}, {name}: {results.metric} "
+        f"{results.last_value(best):.4f} on its first run{seeds} ({better} is better)."
     )
 
 

@@ -135,7 +135,8 @@ class Session:
         except KeyboardInterrupt:
             self._raise_if_ending()
             raise
-        self._heart.explain()
+        if self._heart.failure is not None:  # a lease that was lost at the end was made up for
+            raise self._heart.failure
 
     def _has_trials_left(self) -> bool:
         self._raise_if_asked()

@@ -234,12 +234,11 @@ def _won(results: SearchResults) -> str:
     seeds = "" if math.isnan(again) else f", {again:.4f} on average over fresh seeds"
     first = "on its first run"
     if len(results.rungs) > 1:  # values of two rungs are not of one scale
-        low, high = (format_count(results.rungs[index].tokens) for index in (0, -1))
-        first, seeds = f"{first} of {low} tokens", f"{seeds} of {high}" if seeds else ""
+        first = f"{first} of {format_count(results.rungs[-1].tokens)} tokens"
     pools = f" ({best.pools})" if best.pools else ""
     return (
-        f"Best: {best.placement}{pools}, {name}: {results.metric} {best.value:.4f} {first}"
-        f"{seeds} ({better} is better)."
+        f"Best: {best.placement}{pools}, {name}: {results.metric} "
+        f"{results.last_value(best):.4f} {first}{seeds} ({better} is better)."
     )
 
 

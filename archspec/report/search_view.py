@@ -53,7 +53,7 @@ class SearchView(Listener):
         if event.done:
             self._print(f"{event.done} trials were done before; going on")
         header = ("design", event.metric, "time", budget_use(event.budgets), "from")
-        self._print(self._line("trial", *header))
+        self._print_row(self._line("trial", *header))
         if self._console.is_terminal:
             self._live = Live(
                 get_renderable=self._table,
@@ -76,7 +76,7 @@ class SearchView(Listener):
         value = "diverged" if event.value is None else f"{event.value:.4f}"
         if started.stage == "trial" and event.best and event.value == event.best.value:
             value += " *"
-        self._print(
+        self._print_row(
             self._line(
                 _number(started),
                 _design(started),
@@ -106,6 +106,10 @@ class SearchView(Listener):
 
     def _print(self, line: str) -> None:
         self._console.print(Text(line), soft_wrap=True)  # commands and logs stay in one piece
+
+    def _print_row(self, line: str) -> None:
+        """Print a line of the table, which stays one line in a file."""
+        self._console.print(Text(line), soft_wrap=True)
 
     def _stop(self) -> None:
         if self._live is not None:
@@ -143,7 +147,10 @@ class SearchView(Listener):
     ) -> str:
         """Write a row; placements of deep models get the room that they need."""
         assert self._plan is not None, "lines come after the plan"
-        wide = max(20, round(1.3 * self._plan.space.num_layers))
+        space = self._plan.space
+        pools = sum(len(f" {name} {max(sizes)}²") for name, sizes in space.pools.items())
+        letters = max(min(2 * space.num_layers, 24), round(1.3 * space.num_layers))
+        wide = max(20, letters + pools)
         text = f"{number:<11} {design:<{wide}} {value:<9} {seconds:>5}  {use}  {source}"
         return text.rstrip()
 

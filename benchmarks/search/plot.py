@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from archspec.search.features import Floats
 from benchmarks.search.campaign import TABLE, TWO_GOALS
 from benchmarks.search.problems import CASES
 from benchmarks.search.report import Report
@@ -60,7 +61,7 @@ def _regrets(report: Report) -> Figure:
     return figure
 
 
-def _title(size: float) -> dict[str, object]:
+def _title(size: float) -> dict[str, Any]:
     return {"loc": "left", "fontsize": size, "color": "#222222"}
 
 
@@ -125,9 +126,8 @@ def _draw(axes: Axes, report: Report, case: str, band_of: Callable[[str], Band])
     axes.tick_params(length=0, labelcolor=_GREY)
 
 
-def _finite(values: Sequence[float]) -> np.ndarray:  # type: ignore[type-arg]
-    found = np.array(values, dtype=np.float64)
-    return np.where(np.isfinite(found), found, np.nan)
+def _finite(values: Floats) -> Floats:
+    return np.where(np.isfinite(values), values, np.nan)
 
 
 def _width(name: str) -> float:

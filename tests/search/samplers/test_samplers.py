@@ -1,6 +1,8 @@
 """What is particular to our samplers; what all have in common is in test_contract.py."""
 
-from typing import get_args
+import re
+from pathlib import Path
+from typing import Any, get_args
 
 import numpy as np
 import optuna
@@ -135,6 +137,15 @@ def test_a_value_that_is_no_choice_makes_no_design() -> None:
     for wrong in (["ffn"], "fnf", None):
         study.enqueue_trial({**params, "layers.0": wrong})
     assert [design_of(allowed.space, trial) for trial in study.trials] == [None] * 3
+
+
+def test_the_study_in_the_documentation_runs() -> None:
+    blocks = re.findall(r"```python\n(.*?)```", Path("docs/search.md").read_text(), re.DOTALL)
+    (block,) = (block for block in blocks if "make_sampler" in block)
+    names: dict[str, Any] = {}
+    exec(block, names)
+    assert names["study"].best_value == 1.0
+    assert len(names["model"].layers) == 6
 
 
 @pytest.mark.slow

@@ -77,7 +77,7 @@ def format_flops(value: float) -> str:
     >>> format_flops(2_760_900_608)
     '2.76 GFLOP'
     """
-    steps = [(1e15, "PFLOP"), (1e12, "TFLOP"), (1e9, "GFLOP"), (1e6, "MFLOP"), (1e3, "kFLOP")]
+    steps = [(10.0 ** (3 * power), f"{'kMGTPEZY'[power - 1]}FLOP") for power in range(8, 0, -1)]
     text = _scaled(value, steps)
     return text if text.endswith("P") else f"{text} FLOP"
 

@@ -104,13 +104,13 @@ class Rejections:
         num_designs: Designs of the space before any budget.
         num_priced: How many were priced: all of them, or a uniform sample.
         num_feasible: How many of those keep to every budget.
-        rejected: For each bounded quantity, the share that its bounds alone reject.
+        rejected: For each bound, the share that it alone rejects.
     """
 
     num_designs: int
     num_priced: int
     num_feasible: int
-    rejected: Mapping[str, float]
+    rejected: Mapping[Bound, float]
 
     @property
     def exact(self) -> bool:
@@ -125,15 +125,14 @@ class RejectionCount:
         self._bounds = bounds
         self._priced = 0
         self._feasible = 0
-        self._rejected = {bound.quantity: 0 for bound in bounds}
+        self._rejected = dict.fromkeys(bounds, 0)
 
     def add(self, prices: Ints) -> None:
         """Count one batch."""
         self._priced += len(prices)
         self._feasible += int(feasible(self._bounds, prices).sum())
-        for quantity in self._rejected:
-            own = [bound for bound in self._bounds if bound.quantity == quantity]
-            self._rejected[quantity] += len(prices) - int(feasible(own, prices).sum())
+        for bound in self._bounds:
+            self._rejected[bound] += len(prices) - int(bound.holds(prices).sum())
 
     def result(self, num_designs: int) -> Rejections:
         """Return the shares counted so far."""
@@ -141,5 +140,5 @@ class RejectionCount:
             num_designs=num_designs,
             num_priced=self._priced,
             num_feasible=self._feasible,
-            rejected={name: count / self._priced for name, count in self._rejected.items()},
+            rejected={bound: count / self._priced for bound, count in self._rejected.items()},
         )

@@ -9,10 +9,11 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 from scipy.special import gammaln
 
-from archspec.search.additive import AdditiveModel
 from archspec.search.feasible import FeasibleSpace
 from archspec.search.features import Floats
-from archspec.search.space import Rows
+from archspec.search.samplers.covariance import Covariance
+from archspec.search.samplers.surrogate import Surrogate
+from archspec.search.space import Design, Rows
 
 FEWEST_DRAWN = 10  # random trials, from which the best of fewer can be told
 _POOL, _FEWEST_FOUND = 2000, 100  # random designs whose values are predicted
@@ -25,7 +26,7 @@ class ChanceCurve(BaseModel):
 
     Attributes:
         basis: ``trials`` if measured on the random trials of this very search, ``fit`` if those
-            were too few, so that values are predicted by the additive fit.
+            were too few, so that values are drawn from what the default sampler learns.
         num_designs: Random designs that it rests on.
         middle: Expected best of k, or for ``fit`` its median over what the values may be.
         low: Lower end of where 80% of random searches would be.
@@ -104,13 +105,24 @@ def _quantile(ordered: Floats, shares: Floats, level: float) -> float:
 
 
 def chance_from_fit(
-    allowed: FeasibleSpace, model: AdditiveModel, count: int, *, sign: float, seed: int = 0
+    allowed: FeasibleSpace,
+    designs: Sequence[Design],
+    values: Sequence[float],
+    count: int,
+    *,
+    sign: float,
+    seed: int = 0,
 ) -> ChanceCurve | None:
-    """Return what ``count`` random designs would come to, by values that the fit predicts.
+    """Return what ``count`` random designs would come to, by what trained ones say of them.
+
+    The surrogate is the default sampler's: it knows that a further layer of a block brings less,
+    and that losses have a long tail towards the bad. A sum over layers, with as much noise to both
+    sides, would have random designs come out better than any design is.
 
     Args:
         allowed: Whose designs are drawn.
-        model: Fitted to the trained ones; its uncertainty and noise are part of the band.
+        designs: Those that were trained.
+        values: Of their first runs.
         count: The most designs.
         sign: 1 if less is better, -1 if more is.
         seed: Of the draws.
@@ -122,10 +134,14 @@ def chance_from_fit(
     rows = _random_rows(allowed, rng)
     if rows is None:
         return None
-    values = sign * model.draw(allowed.space.features(rows), rng, _DRAWS)  # [draws, designs]
-    total = values.shape[1]
+    space = allowed.space
+    covariance = Covariance(space)
+    losses: Floats = sign * np.asarray(values, dtype=np.float64)
+    surrogate = Surrogate(covariance, covariance.encode(space.arrays(designs)), losses)
+    total = len(rows.variants)
+    drawn = surrogate.trainings(covariance.encode(rows), rng, _DRAWS)  # [draws, designs]
     picked = np.array([rng.permutation(total)[: min(count, total)] for _ in range(_DRAWS)])
-    least = np.minimum.accumulate(np.take_along_axis(values, picked, axis=1), axis=1)
+    least = np.minimum.accumulate(np.take_along_axis(drawn, picked, axis=1), axis=1)
     low, middle, high = (sign * np.quantile(least, level, axis=0) for level in (0.1, 0.5, 0.9))
     return _curve("fit", total, middle, np.array([low, high]))
 

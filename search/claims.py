@@ -20,7 +20,7 @@ from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
 CLAIMED = "claimed"
-_DONE = (TrialState.COMPLETE, TrialState.PRUNED)
+DONE = (TrialState.COMPLETE, TrialState.PRUNED)  # trained, or diverged
 
 
 class Verdict(enum.Enum):
@@ -44,7 +44,7 @@ def judge(
         limit: How many trials may be done in all.
     """
     about = next(trial.user_attrs[key] for trial in trials if trial.number == number)
-    done = [trial for trial in trials if trial.state in _DONE]
+    done = [trial for trial in trials if trial.state in DONE]
     rivals = [
         trial
         for trial in trials

@@ -109,12 +109,12 @@ class Crew:
         for member in self._members:
             if not member.died:
                 continue
-            how = member.status
+            who, how = member.name, member.status
             if member.bury(done) < _DEATHS:
-                listener.on_notice(f"{member.name} died ({how}); another takes its place")
+                listener.on_notice(f"{who} died ({how}); another takes its place")
                 member.start(self._threads)
                 continue
-            listener.on_notice(f"{member.name} died ({how}) {_DEATHS} times and stays away")
+            listener.on_notice(f"{who} died ({how}) {_DEATHS} times and stays away")
             if not any(other.is_there for other in self._members):
                 raise RunError(
                     f"every worker died, the last one of {how}, perhaps for lack of memory; give "
@@ -251,10 +251,11 @@ def _work(order: Order, pipe: Connection) -> None:
 
 
 def _take_part(order: Order, reporter: Listener) -> None:
-    workspace = open_workspace(
-        order.out, storage=order.storage, notify=reporter.on_notice, wait=True
-    )
-    with Session(workspace, order.objective, reporter, order.terms) as session:
+    opened = open_workspace(order.out, storage=order.storage, notify=reporter.on_notice, wait=True)
+    with (
+        contextlib.closing(opened) as workspace,
+        Session(workspace, order.objective, reporter, order.terms) as session,
+    ):
         session.run()
 
 

@@ -13,6 +13,7 @@ from archspec.search.achievable import check_achievable
 from archspec.search.drawing import Drawing
 from archspec.search.feasible import SAMPLED, FeasibleSpace, price_setting
 from archspec.search.hand import hand_designs
+from archspec.search.objectives.predicted import check_law
 from archspec.search.program import Program
 from archspec.search.rungs import num_later, work
 from archspec.search.share import Share, feasible_share
@@ -128,10 +129,12 @@ def dry_run(spec: SearchSpec, time: TrialTime | None = None) -> DryRun:
 
     Raises:
         BudgetError: No design keeps to the rules and the budgets.
+        ObjectiveError: Designs, or the training, are outside of what a law was fitted on.
         ArchspecError: The plan cannot lay out the base or a choice.
     """
     allowed = FeasibleSpace.of(spec)
     check_achievable(allowed)
+    check_law(spec, allowed)
     space = allowed.space
     return DryRun(
         name=spec.base.name,
@@ -169,7 +172,7 @@ def _budget_uses(allowed: FeasibleSpace) -> Iterator[BudgetUse]:
             quantity=bound.quantity,
             side=bound.side,
             limit=bound.limit,
-            rejected=rejected[bound.quantity],
+            rejected=rejected[bound],
             slack=slack,
         )
 

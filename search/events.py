@@ -61,7 +61,7 @@ class Finished:
         best: The best design so far, by first runs.
         done: Trainings finished in all sessions.
         trainings: Trainings planned.
-        seconds_left: Estimate, from the mean of the trainings so far.
+        seconds_left: Estimate, from the trainings so far, their tokens and how many run at once.
     """
 
     started: Started

@@ -31,6 +31,7 @@ class Findings(BaseModel):
 
     Attributes:
         is_finished: Whether the search ran to its end; otherwise all of this is so far.
+        is_running: Whether a worker is at it; if not, it was stopped and can be resumed.
         verdict: Whether the winner beats the hand designs.
         front: Trials of the Pareto front, best metric first.
         best_so_far: The best value of the first k trained designs, by order of trials.
@@ -44,6 +45,7 @@ class Findings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     is_finished: bool
+    is_running: bool = False
     verdict: Verdict
     front: tuple[int, ...]
     best_so_far: tuple[float, ...]
@@ -61,6 +63,7 @@ def find(run: SearchRun) -> Findings:
     model = fit(run)
     return Findings(
         is_finished=run.is_finished,
+        is_running=run.is_running,
         verdict=judge(results),
         front=tuple(design.trial for design in pareto_front(results)),
         best_so_far=tuple(best_so_far([d.value for d in trained], sign=results.sign)),
@@ -108,4 +111,5 @@ def _chance(run: SearchRun, model: AdditiveModel | None) -> ChanceCurve | None:
         return chance_from_trials(drawn, sign=results.sign) if len(drawn) >= FEWEST_DRAWN else None
     if model is None:
         return None
-    return chance_from_fit(run.allowed, model, len(results.designs), sign=results.sign)
+    values = [result.value for result in in_order(results)]
+    return chance_from_fit(run.allowed, designs_of(run), values, len(values), sign=results.sign)

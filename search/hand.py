@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
+
 from archspec.search.feasible import FeasibleSpace
-from archspec.search.space import Design
+from archspec.search.space import Design, Space
 from archspec.search.subspace import Subspace
+
+_OTHER_VARIANTS = 8  # so many have a hand design: a grid of settings is no design of a person
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,11 +27,12 @@ def hand_designs(allowed: FeasibleSpace) -> list[HandDesign]:
 
     Every choice in all layers; three centred readers of a shared pool and one centred private
     memory, over the first choice that is dense. Fixed layers stay as they are, tied layers are
-    placed together. Of several variants the first has all of these; the others, which are
-    named by what is set in them, only that of the first dense choice in all layers.
+    placed together. Of several variants the first has all of these; of the others, which are
+    named by what is set in them, a few have that of the first dense choice in all layers.
     """
     found: dict[Design, HandDesign] = {}
-    for variant, part in enumerate(allowed.space.parts):
+    for variant in _variants(allowed.space):
+        part = allowed.space.parts[variant]
         for name, layers in _placements(part) if variant == 0 else [_uniform(part)]:
             design = _largest_that_fits(allowed, layers, variant)
             if design is not None and design not in found:
@@ -42,8 +47,20 @@ def centered(num_layers: int, count: int) -> list[int]:
     return [num_layers // 2 + ((2 * j - (count - 1)) * stride) // 2 for j in range(count)]
 
 
+def _variants(space: Space) -> list[int]:
+    """Return the first variant and, where layers vary, some others, evenly over all of them."""
+    if not any(_varies(part) for part in space.parts):
+        return [0]
+    count = len(space.parts)
+    others = np.linspace(count - 1, 1, min(count - 1, _OTHER_VARIANTS)).round().astype(int)
+    return [0, *sorted(others.tolist())]
+
+
 def _placements(part: Subspace) -> Iterator[tuple[str, list[int]]]:
     gene = _freest(part)
+    if not _varies(part):
+        yield _uniform(part)
+        return
     for label in part.labels[gene]:
         yield f"all {label}", _placed(part, label, {})
     default, depth = _default(part), len(part.gene_of)
@@ -57,7 +74,12 @@ def _placements(part: Subspace) -> Iterator[tuple[str, list[int]]]:
 
 
 def _uniform(part: Subspace) -> tuple[str, list[int]]:
-    return f"all {_default(part)}", _placed(part, _default(part), {})
+    default = _default(part)
+    return f"all {default}" if _varies(part) else "base", _placed(part, default, {})
+
+
+def _varies(part: Subspace) -> bool:
+    return len(part.choices[_freest(part)]) > 1
 
 
 def _freest(part: Subspace) -> int:

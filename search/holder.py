@@ -12,7 +12,7 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
-from archspec.search.claims import Verdict, claim
+from archspec.search.claims import CLAIMED, Verdict, claim
 from archspec.search.leases import LEASE, WORKER, Heart, Observer, Worker
 
 # Why a failed trial was cut short; its design is queued again by whoever failed it.
@@ -121,6 +121,15 @@ class Holder:
         trial = self._read(number)
         self._queue_again(trial, trial.user_attrs.get(DEATHS, 0) + deaths)
         return True
+
+    def withdraw_unclaimed(self, reason: str) -> None:
+        """Give up the trials that nobody may train any more, once the search is done.
+
+        Such as one whose worker died before it wrote who it was.
+        """
+        for trial in self.storage.get_all_trials(self.study_id, deepcopy=False):
+            if trial.state == TrialState.RUNNING and CLAIMED not in trial.user_attrs:
+                self.withdraw(trial.number, reason)
 
     def recover(self) -> None:
         """Take the trials of workers that died, or that lost the storage for too long."""

@@ -11,15 +11,14 @@ from collections.abc import Callable, Sequence
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from archspec.errors import ObjectiveError
-from archspec.search.claims import Verdict
+from archspec.errors import ObjectiveError, RunError
+from archspec.search.claims import DONE, Verdict
 from archspec.search.holder import DEATHS, DIED, DIVERGED, INTERRUPTED, Holder
 from archspec.search.leases import LeaseLostError
 from archspec.search.objective import Outcome
 from archspec.search.trials import METRICS, SECONDS
 
 JOB = "job"
-_DONE = (TrialState.COMPLETE, TrialState.PRUNED)
 
 
 class Jobs:
@@ -49,7 +48,7 @@ class Jobs:
         """
         while True:
             trials = self._trials()
-            done = _names(trials, *_DONE)
+            done = _names(trials, *DONE)
             if done.issuperset(names):
                 return
             busy = done | _names(trials, TrialState.RUNNING)
@@ -61,7 +60,7 @@ class Jobs:
 
     def outcomes(self) -> dict[str, Outcome | None]:
         """Return what came of the jobs that are done; None for those that diverged."""
-        return {trial.user_attrs[JOB]: outcome_of(trial) for trial in self.trials(*_DONE)}
+        return {job_of(trial): outcome_of(trial) for trial in self.trials(*DONE)}
 
     def trials(self, *states: TrialState) -> list[FrozenTrial]:
         """Return the trials of jobs in some states."""
@@ -105,13 +104,29 @@ class Jobs:
         return self._holder.storage.get_all_trials(self._holder.study_id, deepcopy=False)
 
 
+def job_of(trial: FrozenTrial) -> str:
+    """Return the job that a trial is about. Raises RunError if it has none."""
+    name = trial.user_attrs.get(JOB)
+    if not isinstance(name, str):
+        raise RunError(
+            f"trial {trial.number} of the study of re-runs is damaged: it names no training; put "
+            "back a copy of the study"
+        )
+    return name
+
+
 def outcome_of(trial: FrozenTrial) -> Outcome | None:
-    """Return what came of a finished trial; None if training diverged."""
+    """Return what came of a finished trial; None if training diverged. Raises RunError."""
     if trial.state != TrialState.COMPLETE:
         return None
-    attributes = trial.user_attrs
-    return Outcome(value=trial.values[0], metrics=attributes[METRICS], seconds=attributes[SECONDS])
+    values, metrics, seconds = trial.values, *map(trial.user_attrs.get, (METRICS, SECONDS))
+    if not values or not isinstance(metrics, dict) or not isinstance(seconds, (int, float)):
+        raise RunError(
+            f"trial {trial.number} of the study of re-runs is damaged: it is complete, but lacks "
+            f"its value, {METRICS} or {SECONDS}; put back a copy of the study"
+        )
+    return Outcome(value=values[0], metrics=metrics, seconds=seconds)
 
 
 def _names(trials: Sequence[FrozenTrial], *states: TrialState) -> set[str]:
-    return {trial.user_attrs[JOB] for trial in trials if trial.state in states}
+    return {job_of(trial) for trial in trials if trial.state in states}

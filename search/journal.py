@@ -41,6 +41,11 @@ class JournalFile(BaseJournalBackend):
         if not path.exists():
             path.touch()
 
+    @property
+    def last_line(self) -> int:
+        """The line of the record that was read last, from 1."""
+        return self._read[0]
+
     def read_logs(self, log_number_from: int) -> Iterator[dict[str, Any]]:
         """Yield the records from a number on, oldest first.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from archspec.search.objective import AveragedObjective, Objective, StoredObjective
@@ -14,7 +15,13 @@ from archspec.spec.search.spec import SearchSpec
 CHECK = "check:"  # the scope of notes about the second proxy
 
 
-def assemble(spec: SearchSpec, objective: Objective, folder: Path, notes: Notes) -> Objective:
+def assemble(
+    spec: SearchSpec,
+    objective: Objective,
+    folder: Path,
+    notes: Notes,
+    notify: Callable[[str], None],
+) -> Objective:
     """Return what judges a design of a search.
 
     Args:
@@ -22,29 +29,34 @@ def assemble(spec: SearchSpec, objective: Objective, folder: Path, notes: Notes)
         objective: Judges one model with one seed.
         folder: Keeps the outcome of every training.
         notes: Keep the learning rates.
+        notify: Hears that ``folder`` is away.
     """
-    return _assembled(spec, objective, folder, notes, spec.proxy, scope="")
+    return _assembled(spec, StoredObjective(objective, folder, notify), notes, spec.proxy)
 
 
 def assemble_check(
-    spec: SearchSpec, objective: Objective, folder: Path, notes: Notes
-) -> Objective | None:
-    """Return what judges a design at the size of ``proxy.check``, None if none is asked for."""
-    if spec.proxy is None or spec.proxy.check is None:
-        return None
-    return _assembled(spec, objective, folder, notes, spec.proxy.second(), scope=CHECK)
-
-
-def _assembled(
     spec: SearchSpec,
     objective: Objective,
     folder: Path,
     notes: Notes,
+    notify: Callable[[str], None],
+) -> Objective | None:
+    """Return what judges a design at the size of ``proxy.check``, None if none is asked for."""
+    if spec.proxy is None or spec.proxy.check is None:
+        return None
+    stored = StoredObjective(objective, folder, notify)
+    return _assembled(spec, stored, notes, spec.proxy.second(), scope=CHECK)
+
+
+def _assembled(
+    spec: SearchSpec,
+    stored: StoredObjective,
+    notes: Notes,
     proxy: Proxy | None,
     *,
-    scope: str,
+    scope: str = "",
 ) -> Objective:
-    found: Objective = StoredObjective(objective, folder)
+    found: Objective = stored
     if spec.document.objective.sweep:
         found = SweptObjective(found, spec, notes, scope=scope)
     if spec.seeds > 1:

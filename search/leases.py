@@ -216,9 +216,9 @@ class Heart:
         return self._trial == trial_id
 
     def let_go(self) -> None:
-        """Renew nothing any more."""
+        """Renew nothing any more; a trial that ended while its beat was written is not lost."""
         with self._lock:
-            self._trial = None
+            self._trial, self.lost = None, False
 
     @contextlib.contextmanager
     def interrupting(self) -> Iterator[None]:
@@ -238,6 +238,7 @@ class Heart:
         if self.failure is not None:
             raise self.failure
         if self.lost and not self.ending:
+            self.let_go()
             raise LeaseLostError
 
     def _run(self) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from archspec.errors import DivergedError, RunError
 from archspec.search.fidelity import Fidelity
+from archspec.search.patience import Patience
 from archspec.spec.dump import spec_hash
 from archspec.spec.model import ModelSpec
 from archspec.train.files import read_json, replace_text
@@ -94,29 +95,41 @@ class StoredObjective:
     Args:
         objective: Judges what is not remembered.
         folder: One file per design, seed and fidelity.
+        notify: Hears that the folder is away, with the disk it is on; an outcome waits for it.
     """
 
-    def __init__(self, objective: Objective, folder: Path) -> None:
+    def __init__(
+        self, objective: Objective, folder: Path, notify: Callable[[str], None] = lambda _: None
+    ) -> None:
         self._objective = objective
         self._folder = folder
+        self._patience = Patience(str(folder), notify)
 
     def __call__(self, spec: ModelSpec, seed: int, *, fidelity: Fidelity | None = None) -> Outcome:
         """Return the remembered outcome, or judge and remember; divergence is remembered too."""
         path = self._folder / f"{spec_hash(spec)[:16]}-seed{seed}{fidelity or ''}.json"
-        if path.exists():
-            return _recall(path)
+        known = self._patience.call(self._read, path)
+        if known is not None:
+            return _outcome(path, known)
         try:
             outcome = judge(self._objective, spec, seed, fidelity)
         except DivergedError as error:
-            replace_text(path, json.dumps({"diverged": str(error)}))
+            self._patience.call(self._write, path, {"diverged": str(error)})
             raise
         content = {**asdict(outcome), "metrics": dict(outcome.metrics)}
-        replace_text(path, json.dumps(content))
+        self._patience.call(self._write, path, content)
         return outcome
 
+    def _read(self, path: Path) -> dict[str, Any] | None:
+        self._folder.parent.stat()  # where the disk is away, nothing exists
+        return read_json(path) if path.exists() else None
 
-def _recall(path: Path) -> Outcome:
-    content = read_json(path)
+    def _write(self, path: Path, content: Mapping[str, Any]) -> None:
+        self._folder.parent.stat()  # and it must not be made where the disk belongs
+        replace_text(path, json.dumps(content))
+
+
+def _outcome(path: Path, content: dict[str, Any]) -> Outcome:
     if "diverged" in content:
         raise DivergedError(content["diverged"])
     if content.keys() - {"values"} != _KEYS:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,15 +12,16 @@ from archspec.errors import RunError
 from archspec.search.feasible import FeasibleSpace
 from archspec.search.finalists import fresh_seeds, with_reruns
 from archspec.search.gather import gather_results
-from archspec.search.jobs import JOB, outcome_of
+from archspec.search.jobs import job_of, outcome_of
 from archspec.search.objective import Outcome
 from archspec.search.output import read_results
 from archspec.search.params import from_params
 from archspec.search.progress import describe_space
 from archspec.search.results import DesignResult, SearchResults
-from archspec.search.run_directory import BASE, SEARCH, TRAIN, load_run
+from archspec.search.run_directory import BASE, HARDWARE, PLAN, SEARCH, TRAIN, load_run
 from archspec.search.rungs import Ladder
 from archspec.search.space import Design
+from archspec.search.status import study_status
 from archspec.search.storage import quiet_optuna
 from archspec.search.sweep import StudyNotes, noted_rates
 from archspec.search.trials import Trials
@@ -37,6 +39,7 @@ class SearchRun:
         allowed: The space under its budgets.
         results: Its results.
         is_finished: Whether it ran to its end.
+        is_running: Whether a worker is at it.
     """
 
     out: Path
@@ -44,11 +47,13 @@ class SearchRun:
     allowed: FeasibleSpace
     results: SearchResults
     is_finished: bool
+    is_running: bool = False
 
     @property
     def documents(self) -> dict[str, str]:
         """What was asked, by file name, as text."""
-        names = [name for name in (SEARCH, BASE, TRAIN) if (self.out / name).is_file()]
+        asked = (SEARCH, BASE, TRAIN, PLAN, HARDWARE)
+        names = [name for name in asked if (self.out / name).is_file()]
         return {name: (self.out / name).read_text() for name in names}
 
     def design_of(self, result: DesignResult) -> Design:
@@ -78,13 +83,13 @@ def open_run(out: Path, *, storage: str | None = None) -> SearchRun:
     """
     spec, _ = load_run(out)
     found = read_results(out)
-    if found is not None:
-        allowed = FeasibleSpace.of(spec)
-        return SearchRun(out, spec, allowed, found, is_finished=found.trials >= spec.trials)
-    with quiet_optuna():
-        workspace = read_workspace(out, storage=storage)
+    if found is not None and found.trials >= spec.trials:  # otherwise there are more since
+        return SearchRun(out, spec, FeasibleSpace.of(spec), found, is_finished=True)
+    with quiet_optuna(), contextlib.closing(read_workspace(out, storage=storage)) as workspace:
         results = _results_so_far(workspace)
-    return SearchRun(out, spec, workspace.allowed, results, is_finished=False)
+        workers = study_status(workspace).workers
+    is_running = any(worker.state == "alive" for worker in workers)
+    return SearchRun(out, spec, workspace.allowed, results, False, is_running)
 
 
 def _results_so_far(workspace: Workspace) -> SearchResults:
@@ -122,4 +127,4 @@ def _outcomes(workspace: Workspace) -> dict[str, Outcome | None]:
     """Return what came of the trainings after the trials that are done, by name."""
     done = (TrialState.COMPLETE, TrialState.PRUNED)
     trials = workspace.reruns.get_trials(deepcopy=False, states=done)
-    return {trial.user_attrs[JOB]: outcome_of(trial) for trial in trials}
+    return {job_of(trial): outcome_of(trial) for trial in trials}

@@ -45,7 +45,7 @@ def _write_front(folder: Path, results: SearchResults, model_of: ModelOf) -> lis
         names.append(f"{name}.yaml")
     for path in folder.glob("*.yaml"):
         if path.name not in names:
-            path.unlink()
+            path.unlink(missing_ok=True)  # another machine may end at the same time
     return names
 
 

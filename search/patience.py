@@ -26,10 +26,11 @@ from archspec.units import format_seconds
 
 PATIENCE = 600.0  # seconds that a storage may stay away
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 5.0
-_FULL = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT}
+_FULL = {errno.ENOSPC, errno.EDQUOT}
 _REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS}
 # What SQLite calls an OperationalError and what passes; anything else of that name is a fault.
-_SQLITE_PASSES = ("locked", "busy", "disk i/o error", "unable to open")
+_SQLITE_PASSES = ("locked", "busy", "disk i/o error", "unable to open", "is full")
+_REDIS_PASSES = ("MISCONF", "MASTERDOWN")  # it cannot write its disk, or has no master right now
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -54,7 +55,7 @@ class Patience:
         """Return what ``operation`` returns.
 
         Raises:
-            RunError: The storage is full, refuses, or stayed away for too long.
+            RunError: The storage refuses, or stayed away or full for too long.
         """
         pause, since = _FIRST_PAUSE, time.monotonic()
         told = False
@@ -86,6 +87,8 @@ class Patience:
 
     def _reason(self, error: Exception) -> str | None:
         """Say why the storage is away; None if ``error`` is none of that kind."""
+        if isinstance(error, RunError) and isinstance(error.__cause__, OSError):
+            return self._reason_of_system(error.__cause__)
         if isinstance(error, OSError):
             return self._reason_of_system(error)
         if isinstance(error, StorageInternalError) and error.__cause__ is not None:
@@ -101,8 +104,13 @@ class Patience:
 
     def _reason_of_system(self, error: OSError) -> str:
         reason = (error.strerror or str(error)).lower()
+        if error.errno == errno.EFBIG:
+            raise RunError(
+                f"{self._name}: cannot be written: {reason}, by a limit of this process; raise "
+                "it (ulimit -f) and go on by --resume: nothing that was written is lost"
+            ) from None
         if error.errno in _FULL:
-            raise RunError(self._full(reason)) from None
+            return f"{reason}, free some"
         if error.errno in _REFUSED:
             raise RunError(f"{self._name}: {reason}; make it writable") from None
         return reason
@@ -112,8 +120,6 @@ class Patience:
 
         cause = getattr(error, "orig", None) or error
         reason = " ".join(str(cause).split())
-        if "is full" in reason:
-            raise RunError(self._full(reason)) from None
         if isinstance(error, (exc.OperationalError, exc.InterfaceError, exc.TimeoutError)):
             sqlite = type(cause).__module__.startswith("sqlite3")
             if not sqlite or any(words in reason.lower() for words in _SQLITE_PASSES):
@@ -125,17 +131,13 @@ class Patience:
     def _reason_of_redis(self, error: Exception) -> str:
         from redis import exceptions as exc
 
-        if isinstance(error, exc.OutOfMemoryError):
-            raise RunError(self._full(str(error))) from None
-        if isinstance(error, (exc.BusyLoadingError, exc.ConnectionError, exc.TimeoutError)):
+        passes = (exc.ConnectionError, exc.TimeoutError, exc.OutOfMemoryError, exc.ReadOnlyError)
+        refused = (exc.AuthenticationError, exc.AuthorizationError)
+        if isinstance(error, refused):
+            raise RunError(f"{self._name}: refuses: {error}") from None
+        if isinstance(error, passes) or any(word in str(error) for word in _REDIS_PASSES):
             return str(error)
         raise RunError(f"{self._name}: refuses: {error}") from None
-
-    def _full(self, reason: str) -> str:
-        return (
-            f"{self._name}: cannot be written: {reason}; free space and go on by --resume: nothing "
-            "that was written is lost"
-        )
 
 
 class PatientStorage(BaseStorage):
@@ -144,11 +146,20 @@ class PatientStorage(BaseStorage):
     Args:
         inner: The storage.
         patience: How long, and who hears of it.
+        close: Lets go of the storage's connections.
     """
 
-    def __init__(self, inner: BaseStorage, patience: Patience) -> None:
+    def __init__(
+        self, inner: BaseStorage, patience: Patience, close: Callable[[], None] = lambda: None
+    ) -> None:
         self._inner = inner
         self._call = patience.call
+        self._close = close
+
+    def close(self) -> None:
+        """Let go of its connections; it makes new ones if it is used again."""
+        self._inner.remove_session()
+        self._close()
 
     def create_new_study(
         self, directions: Sequence[StudyDirection], study_name: str | None = None

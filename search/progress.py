@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import fmean
 
+from optuna.trial import FrozenTrial, TrialState
+
+from archspec.search.claims import CLAIMED, DONE
 from archspec.search.drawing import Drawing
 from archspec.search.events import Finished, Listener, Plan, Started
 from archspec.search.feasible import FeasibleSpace
 from archspec.search.hand import HandDesign
+from archspec.search.jobs import Jobs
+from archspec.search.leases import Worker
 from archspec.search.objective import Outcome
 from archspec.search.results import BudgetResult, SpaceResult, rank
-from archspec.search.rungs import num_later
+from archspec.search.rungs import num_later, work
 from archspec.search.share import FEW, feasible_share
 from archspec.search.space import Design
-from archspec.search.trials import Trials
+from archspec.search.trials import SECONDS, Trials
 from archspec.spec.search.spec import SearchSpec
 
 
@@ -37,7 +44,7 @@ def describe_space(allowed: FeasibleSpace) -> tuple[SpaceResult, tuple[BudgetRes
             quantity=bound.quantity,
             side=bound.side,
             limit=bound.limit,
-            rejected=counted.rejected[bound.quantity],
+            rejected=counted.rejected[bound],
         )
         for bound in allowed.bounds
     )
@@ -45,22 +52,22 @@ def describe_space(allowed: FeasibleSpace) -> tuple[SpaceResult, tuple[BudgetRes
 
 
 class Progress:
-    """Counts trainings, those of earlier sessions included.
+    """Tells of trainings, and counts those of all workers and of earlier sessions.
 
-    Attributes:
-        seconds: Spent in trainings, in all sessions.
+    Args:
+        spec: The search.
+        trials: Its trials.
+        jobs: The trainings after the trials.
+        listener: Hears of them.
     """
 
-    def __init__(self, spec: SearchSpec, trials: Trials, listener: Listener) -> None:
+    def __init__(self, spec: SearchSpec, trials: Trials, jobs: Jobs, listener: Listener) -> None:
         self._spec = spec
         self._trials = trials
+        self._jobs = jobs
         self._listener = listener
         self._drawing = Drawing(trials.allowed.space)
         self._trainings = spec.trials + num_later(spec)
-        self._done = trials.num_done
-        timed = [result.seconds for _, result in trials.completed()]
-        self._timed = len(timed)
-        self.seconds = sum(timed)
 
     def plan(
         self,
@@ -79,7 +86,7 @@ class Progress:
             budgets=budgets,
             hand_designs=tuple(design.name for design in hand),
             trials=self._spec.trials,
-            done=self._done,
+            done=len(self._ended()),
             trainings=self._trainings,
         )
 
@@ -108,11 +115,7 @@ class Progress:
 
     def finish(self, started: Started, design: Design, outcome: Outcome | None) -> None:
         """Tell that a training is over; ``outcome`` is None if it diverged."""
-        self._done += 1
-        if outcome is not None:
-            self._timed += 1
-            self.seconds += outcome.seconds
-        mean = self.seconds / self._timed if self._timed else 0.0
+        ended = self._ended()
         ranked = rank([result for _, result in self._trials.completed()], self._spec.direction)
         self._listener.on_finish(
             Finished(
@@ -121,8 +124,27 @@ class Progress:
                 seconds=0.0 if outcome is None else outcome.seconds,
                 prices=self._trials.allowed.prices(design),
                 best=ranked[0] if ranked else None,
-                done=self._done,
+                done=len(ended),
                 trainings=self._trainings,
-                seconds_left=mean * max(0, self._trainings - self._done),
+                seconds_left=self._seconds_left(ended, started.worker),
             )
         )
+
+    def _seconds_left(self, ended: Sequence[FrozenTrial], worker: str) -> float:
+        """Estimate from the mean of a trial, what was spent, and how many are at work now.
+
+        Args:
+            ended: The trainings that are over.
+            worker: Who ended one just now, and will begin another.
+        """
+        timed = [result.seconds for _, result in self._trials.completed()]
+        if not timed or len(ended) >= self._trainings:
+            return 0.0
+        trial = fmean(timed)  # one that diverged counts as long
+        spent = math.fsum(ended_trial.user_attrs.get(SECONDS, trial) for ended_trial in ended)
+        running = [*self._trials.all(TrialState.RUNNING), *self._jobs.trials(TrialState.RUNNING)]
+        at_work = {str(Worker.of(trial)) for trial in running if CLAIMED in trial.user_attrs}
+        return max(0.0, trial * work(self._spec) - spent) / len(at_work | {worker})
+
+    def _ended(self) -> list[FrozenTrial]:
+        return [*self._trials.all(*DONE), *self._jobs.trials(*DONE)]

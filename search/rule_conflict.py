@@ -30,13 +30,14 @@ def describe_conflict(space: Space, table: SpacePrices) -> str | None:
         if _placement(_with_rules(space, rest), table, 0) is None:
             core = rest
     where = f" with {variant.describe()}" if len(space.variants) > 1 else ""
-    text = f"vary.layers: no placement{where} has {' and '.join(map(_words, core))}"
+    text = f"vary.layers: no placement{where} keeps to: {'; '.join(map(_words, core))}"
     counted = [rule for rule in core if isinstance(rule, CountRule)]
     if counted:
         rule = counted[0]
         others = _with_rules(space, [other for other in core if other is not rule])
         least, most = (_count(others, table, rule, sign) for sign in (1, -1))
-        text += f"; the others allow {least} to {most} layers of {rule.name}"
+        allowed = f"{least} to {most}" if least < most else f"{least}"
+        text += f" (without the first, {allowed} layers of {rule.name} are possible)"
     return f"{text}; loosen one of them"
 
 

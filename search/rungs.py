@@ -198,7 +198,7 @@ class Ladder:
         values = [entry.values for entry in sound if entry.values is not None]
         order = best_first(as_losses(values, self._goals)).tolist() if sound else []
         ranked = [sound[index] for index in order]
-        kept = _survivors(ranked, self._keep(number))
+        kept = _survivors(ranked, self._keep(number), self._spec.hand_finalists)
         marked = [entry.model_copy(update={"kept": entry.spec_hash in kept}) for entry in ranked]
         diverged = [entry for entry in entries if entry.values is None]
         tokens = self._rungs[number].tokens if self._rungs else self._spec.train.tokens
@@ -209,12 +209,12 @@ class Ladder:
         return self._spec.finalists if keep is None else keep
 
 
-def _survivors(ranked: Sequence[RungEntry], keep: int) -> set[str]:
-    """Return the hashes of the best designs and of the best hand design; none if none is asked."""
+def _survivors(ranked: Sequence[RungEntry], keep: int, keep_hand: int) -> set[str]:
+    """Return the hashes of the best designs and of the best hand designs; none if none is kept."""
     if not keep:
         return set()
-    best_hand = [entry for entry in ranked if entry.is_hand_design][:1]
-    return {entry.spec_hash for entry in [*ranked[:keep], *best_hand]}
+    hand = [entry for entry in ranked if entry.is_hand_design][:keep_hand]
+    return {entry.spec_hash for entry in [*ranked[:keep], *hand]}
 
 
 def _entry(design: DesignResult, values: tuple[float, ...] | None) -> RungEntry:
@@ -243,7 +243,7 @@ def _later(spec: SearchSpec) -> list[tuple[int, int]]:
     tokens = [rung.tokens for rung in spec.rungs] or [spec.train.tokens]
     kept = [spec.finalists if rung.keep is None else rung.keep for rung in spec.rungs]
     kept = kept or [spec.finalists]
-    sizes = [min(keep, spec.trials) + 1 if keep else 0 for keep in kept]
+    sizes = [min(keep + spec.hand_finalists, spec.trials) if keep else 0 for keep in kept]
     check = spec.proxy.check if spec.proxy else None
     checks = min(check.designs, spec.trials) if check else 0
     climbing = list(zip(sizes[:-1], tokens[1:], strict=True))

@@ -71,7 +71,8 @@ class Session:
         self.spec = workspace.spec
         self._space = workspace.allowed.space
         self._allowed = workspace.allowed
-        given = (workspace.spec, objective, workspace.out / DESIGNS, StudyNotes(workspace.study))
+        folder, notes = workspace.out / DESIGNS, StudyNotes(workspace.study)
+        given = (workspace.spec, objective, folder, notes, listener.on_notice)
         self._objective = assemble(*given)
         self._check = assemble_check(*given)
         self._fidelity = first_fidelity(workspace.spec)
@@ -80,7 +81,6 @@ class Session:
         self._storage = workspace.storage
         self._exhausted = False
         self.trials = Trials(workspace.study, workspace.allowed)
-        self.progress = Progress(workspace.spec, self.trials, listener)
         self._heart = Heart(
             self._renew, self._look, seconds=terms.lease, interrupt=_interrupt_main_thread
         )
@@ -100,7 +100,9 @@ class Session:
 
         self._holder = hold(workspace.study, HASH, self.trials.queue_again)
         self._jobs_holder = hold(workspace.reruns, JOB, lambda *_: None)
-        self.reruns = Reruns(workspace.spec, self.trials, Jobs(self._jobs_holder, slot=terms.slot))
+        jobs = Jobs(self._jobs_holder, slot=terms.slot)
+        self.reruns = Reruns(workspace.spec, self.trials, jobs)
+        self.progress = Progress(workspace.spec, self.trials, jobs, listener)
 
     def __enter__(self) -> Self:
         self._heart.__enter__()
@@ -128,10 +130,13 @@ class Session:
                 else:
                     self._pause()
             self.reruns.run(self._rerun, self._pause)
+            for holder in (self._holder, self._jobs_holder):
+                holder.withdraw_unclaimed("the search is done")
         except KeyboardInterrupt:
             self._raise_if_ending()
             raise
-        self._heart.explain()
+        if self._heart.failure is not None:  # a lease that was lost at the end was made up for
+            raise self._heart.failure
 
     def _has_trials_left(self) -> bool:
         self._raise_if_asked()

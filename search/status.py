@@ -10,6 +10,7 @@ from typing import Literal
 
 from optuna.trial import FrozenTrial, TrialState
 
+from archspec.search.claims import DONE
 from archspec.search.holder import INTERRUPTED
 from archspec.search.jobs import JOB
 from archspec.search.leases import Lease, Worker
@@ -18,7 +19,6 @@ from archspec.search.rungs import num_later
 from archspec.search.trials import HASH, Trials
 from archspec.search.workspace import Workspace
 
-_DONE = (TrialState.COMPLETE, TrialState.PRUNED)
 _RECENT = 20  # trials that the rate is measured over
 
 
@@ -90,7 +90,7 @@ def study_status(workspace: Workspace, *, now: datetime | None = None) -> StudyS
         metric=workspace.spec.metric,
         trials=workspace.spec.trials,
         counts=_counts(found),
-        reruns=(sum(job.state in _DONE for job in jobs), num_later(workspace.spec)),
+        reruns=(sum(job.state in DONE for job in jobs), num_later(workspace.spec)),
         workers=_workers([*found, *jobs], now or datetime.now(UTC)),
         best=ranked[0] if ranked else None,
         per_hour=per_hour,
@@ -112,7 +112,7 @@ def _counts(trials: Sequence[FrozenTrial]) -> dict[str, int]:
 
 
 def _workers(trials: Sequence[FrozenTrial], now: datetime) -> tuple[WorkerStatus, ...]:
-    done = Counter(str(Worker.of(trial)) for trial in trials if trial.state in _DONE)
+    done = Counter(str(Worker.of(trial)) for trial in trials if trial.state in DONE)
     here = Worker.here()
     found = []
     for trial in trials:
@@ -145,7 +145,7 @@ def _rate(trials: Sequence[FrozenTrial]) -> float | None:
     ends = sorted(
         trial.datetime_complete
         for trial in trials
-        if trial.state in _DONE and trial.datetime_complete is not None
+        if trial.state in DONE and trial.datetime_complete is not None
     )[-_RECENT:]
     if len(ends) < 2:
         return None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import time
-import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,17 +11,30 @@ from urllib.parse import urlsplit
 
 import optuna
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage, get_storage
-from optuna.storages.journal import JournalRedisBackend
-from optuna.storages.journal._base import BaseJournalBackend
 
 from archspec.errors import RunError
 from archspec.search.journal import JournalFile
 from archspec.search.patience import PATIENCE, Patience, PatientStorage
+from archspec.search.redis_journal import RedisJournal
 
 # What a URL needs installed besides Optuna: the module, and how it comes.
 _DRIVERS = {
     "psycopg": "pip install 'archspec-lm[postgresql]'",
+    "psycopg2": "write postgresql+psycopg://... and pip install 'archspec-lm[postgresql]'",
+    "pymysql": "pip install 'archspec-lm[mysql]'",
+    "MySQLdb": "write mysql+pymysql://... and pip install 'archspec-lm[mysql]'",
     "redis": "pip install 'archspec-lm[redis]'",
+}
+# So that a server which vanishes without a word counts as away, and is not waited for in silence.
+_TIMEOUTS: dict[str, dict[str, Any]] = {
+    "psycopg": {
+        "connect_timeout": 10,
+        "keepalives_idle": 15,
+        "keepalives_interval": 5,
+        "keepalives_count": 3,
+        "tcp_user_timeout": 30_000,
+    },
+    "pymysql": {"connect_timeout": 10, "read_timeout": 60, "write_timeout": 60},
 }
 _ATTEMPTS = 5  # to make the tables of a database, which somebody else may be doing as well
 _SQLITE_SECONDS = 30  # that a statement waits for another process
@@ -38,7 +50,7 @@ def open_url(
     notify: Callable[[str], None] = silent,
     patience: float = PATIENCE,
     wait: bool = False,
-) -> BaseStorage:
+) -> PatientStorage:
     """Open a storage by its URL, or a journal by its path.
 
     A URL is opened only where a user gave it; no file of a study names one that is opened unasked.
@@ -56,7 +68,7 @@ def open_url(
     name = without_password(url)
     again = Patience(name, notify, seconds=patience)
     try:
-        inner = again.call(_open, url, notify) if wait else _open(url, notify)
+        inner, close = again.call(_open, url, notify) if wait else _open(url, notify)
     except RunError:
         raise
     except ImportError as error:
@@ -64,7 +76,7 @@ def open_url(
         raise RunError(f"{name}: cannot be opened: {_reason(error)}; {how}") from None
     except Exception as error:  # noqa: BLE001 - each database driver has errors of its own
         raise RunError(f"{name}: cannot be opened: {_reason(error)}") from None
-    return PatientStorage(inner, again)
+    return PatientStorage(inner, again, close)
 
 
 def without_password(url: str) -> str:
@@ -84,42 +96,38 @@ def quiet_optuna() -> Iterator[None]:
         optuna.logging.set_verbosity(before)
 
 
-class _RedisRecords(BaseJournalBackend):
-    """The records of a journal in Redis, without its snapshots.
-
-    Optuna pickles a snapshot every hundred trials and unpickles what it finds, which would run the
-    code of whoever can write there. Being no ``BaseJournalSnapshot``, this one does neither.
-    """
-
-    def __init__(self, url: str) -> None:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            self._records = JournalRedisBackend(url)
-
-    def read_logs(self, log_number_from: int) -> Iterator[dict[str, Any]]:
-        """Yield the records from a number on."""
-        return self._records.read_logs(log_number_from)
-
-    def append_logs(self, logs: list[dict[str, Any]]) -> None:
-        """Add records."""
-        self._records.append_logs(logs)
-
-
-def _open(url: str, notify: Callable[[str], None]) -> BaseStorage:
+def _open(url: str, notify: Callable[[str], None]) -> tuple[BaseStorage, Callable[[], None]]:
+    """Return a storage, and what lets go of its connections."""
     if url.startswith(("redis://", "rediss://")):
-        return JournalStorage(_RedisRecords(url))
+        records = RedisJournal(url, without_password(url))
+        return JournalStorage(records), records.close
     if "://" in url:
-        return get_storage(_open_database(url))
+        database = _open_database(url)
+        return get_storage(database), database.engine.dispose
     path = Path(url)
     if not path.parent.is_dir():
         raise RunError(f"{path}: cannot be made: there is no folder {path.parent}")
-    return JournalStorage(JournalFile(path, notify))
+    return _open_journal(path, notify), lambda: None
+
+
+def _open_journal(path: Path, notify: Callable[[str], None]) -> JournalStorage:
+    file = JournalFile(path, notify)
+    try:
+        return JournalStorage(file)
+    except (AssertionError, AttributeError, KeyError, LookupError, TypeError, ValueError) as error:
+        raise RunError(
+            f"{path}:{file.last_line}: is JSON, but no record that fits those before it "
+            f"({type(error).__name__}: {error}); put back a copy of the file"
+        ) from None
 
 
 def _open_database(url: str) -> RDBStorage:
     sqlite = url.startswith("sqlite")
+    driver = urlsplit(url).scheme.partition("+")[2]
     options: dict[str, Any] = (
-        {"connect_args": {"timeout": _SQLITE_SECONDS}} if sqlite else {"pool_pre_ping": True}
+        {"connect_args": {"timeout": _SQLITE_SECONDS}}
+        if sqlite
+        else {"pool_pre_ping": True, "connect_args": _TIMEOUTS.get(driver, {})}
     )
     for attempt in range(_ATTEMPTS):
         try:

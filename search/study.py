@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from archspec.search.gather import gather_results
 from archspec.search.hand import hand_designs
 from archspec.search.leases import LEASE_SECONDS
 from archspec.search.objective import Objective
-from archspec.search.objectives.predicted import check_range
+from archspec.search.objectives.predicted import check_law
 from archspec.search.objectives.registry import make_objective
 from archspec.search.output import read_results, write_results
 from archspec.search.progress import describe_space
@@ -30,7 +31,7 @@ from archspec.search.run_directory import (
 )
 from archspec.search.samplers.registry import sampler_of
 from archspec.search.session import Session, Terms
-from archspec.search.storage import open_url, quiet_optuna
+from archspec.search.storage import quiet_optuna
 from archspec.search.sweep import Notes, StudyNotes, noted_rates
 from archspec.search.workspace import (
     Workspace,
@@ -87,7 +88,7 @@ def start_search(
     _check(spec, FeasibleSpace.of(spec))
     judge = objective or make_objective(spec, user)
     if storage is not None:  # so that a wrong one leaves no directory behind
-        check_study_is_ours(open_url(storage), study, spec)
+        check_study_is_ours(storage, study, spec)
     create_run(out, spec, storage, study=study)
     return resume_search(
         out,
@@ -137,24 +138,39 @@ def resume_search(
     with lock_directory(out, activity="at work", shared=True), quiet_optuna():
         if trials is not None and trials != spec.trials:
             set_trials(out, spec, trials)
-        workspace = open_workspace(out, storage=storage, notify=heard.on_notice)
-        _check(workspace.spec, workspace.allowed)
-        stops = last_stop(workspace.storage, workspace.study_id).number
-        judge = objective or make_objective(workspace.spec, user)
-        _check_same_user(out, StudyNotes(workspace.study), user)
-        terms = Terms(lease=lease, stops=stops)
-        with Session(workspace, judge, heard, terms) as session:
-            space, budgets = _begin(session, workspace, heard)
-            if workers > 1:
-                Crew(session, out, judge, storage=storage, workers=workers, terms=terms).run(heard)
-            else:
-                session.run()
-            results = _results(session, workspace, space, budgets)
-        write_out = _writer(session, workspace)
-        results = _with_proxy(session, workspace, results, write_out(results.best))
-        write_results(out, results, write_out)
-        heard.on_end(results)
-        return results
+        with contextlib.closing(
+            open_workspace(out, storage=storage, notify=heard.on_notice)
+        ) as workspace:
+            _check(workspace.spec, workspace.allowed)
+            judge = objective or make_objective(workspace.spec, user)
+            _check_same_user(out, StudyNotes(workspace.study), user)
+            return _go_on(workspace, judge, heard, storage=storage, workers=workers, lease=lease)
+
+
+def _go_on(
+    workspace: Workspace,
+    judge: Objective,
+    heard: Listener,
+    *,
+    storage: str | None,
+    workers: int,
+    lease: float,
+) -> SearchResults:
+    out = workspace.out
+    stops = last_stop(workspace.storage, workspace.study_id).number
+    terms = Terms(lease=lease, stops=stops)
+    with Session(workspace, judge, heard, terms) as session:
+        space, budgets = _begin(session, workspace, heard)
+        if workers > 1:
+            Crew(session, out, judge, storage=storage, workers=workers, terms=terms).run(heard)
+        else:
+            session.run()
+        results = _results(session, workspace, space, budgets)
+    write_out = _writer(session, workspace)
+    results = _with_proxy(session, workspace, results, write_out(results.best))
+    write_results(out, results, write_out)
+    heard.on_end(results)
+    return results
 
 
 def finished_results(
@@ -185,9 +201,7 @@ def _check(spec: SearchSpec, allowed: FeasibleSpace) -> None:
     """
     check_achievable(allowed)
     sampler_of(spec, allowed)
-    law = spec.document.objective.law
-    if law is not None:
-        check_range(law, allowed)
+    check_law(spec, allowed)
 
 
 def _check_same_user(out: Path, notes: Notes, user: str | None) -> None:

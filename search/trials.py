@@ -8,6 +8,7 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
+from archspec.errors import RunError
 from archspec.search.drawing import Drawing
 from archspec.search.feasible import FeasibleSpace
 from archspec.search.hand import HandDesign
@@ -18,6 +19,7 @@ from archspec.search.space import Design
 
 SOURCE, HASH, METRICS, PRICES, SECONDS = "source", "spec_hash", "metrics", "prices", "seconds"
 VALUES = "values"
+DESIGN = "design"  # in words, for people who look at the study with tools of Optuna's
 
 
 class Trials:
@@ -60,6 +62,7 @@ class Trials:
 
     def annotate(self, trial: optuna.Trial, design: Design) -> str:
         """Note on a trial what is known before its training; return where its design is from."""
+        trial.set_user_attr(DESIGN, self.drawing.words(design))
         trial.set_user_attr(PRICES, self.allowed.prices(design))
         if SOURCE not in trial.user_attrs:
             trial.set_user_attr(SOURCE, SEARCHED)
@@ -87,7 +90,16 @@ class Trials:
         return found
 
     def _result(self, trial: FrozenTrial, design: Design) -> DesignResult:
-        assert trial.values is not None, "a complete trial has values"
+        try:
+            return self._read(trial, design)
+        except (KeyError, TypeError, ValueError) as error:  # pydantic's is a ValueError
+            reason = " ".join(f"{type(error).__name__}: {error}".split())
+            raise RunError(
+                f"trial {trial.number} of the study {self.study.study_name} is damaged, or not of "
+                f"archspec's making: {reason}; put back a copy of the study"
+            ) from None
+
+    def _read(self, trial: FrozenTrial, design: Design) -> DesignResult:
         attributes = trial.user_attrs
         return DesignResult(
             trial=trial.number,
@@ -95,7 +107,7 @@ class Trials:
             pools=self.drawing.pools(design),
             source=attributes[SOURCE],
             spec_hash=attributes[HASH],
-            value=trial.values[0],
+            value=(trial.values or [None])[0],
             metrics=attributes[METRICS],
             prices=attributes[PRICES],
             seconds=attributes[SECONDS],

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from optuna.trial import FrozenTrial, TrialState
 
-from archspec.search.claims import CLAIMED
+from archspec.search.claims import CLAIMED, DONE
 from archspec.search.events import Started
-from archspec.search.jobs import JOB, outcome_of
+from archspec.search.jobs import job_of, outcome_of
 from archspec.search.leases import Worker
 from archspec.search.params import design_of
 from archspec.search.reruns import Rerun
@@ -14,7 +14,6 @@ from archspec.search.session import Session
 from archspec.search.space import Design
 from archspec.search.trials import SOURCE
 
-_DONE = (TrialState.COMPLETE, TrialState.PRUNED)
 _LATER = "later"  # trials of the second study, whatever their stage
 
 
@@ -28,8 +27,8 @@ class Watch:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._open: dict[tuple[str, int], tuple[Started, Design]] = {}
-        self._told = {("trial", trial.number) for trial in session.trials.all(*_DONE)}
-        self._told |= {(_LATER, trial.number) for trial in session.reruns.jobs.trials(*_DONE)}
+        self._told = {("trial", trial.number) for trial in session.trials.all(*DONE)}
+        self._told |= {(_LATER, trial.number) for trial in session.reruns.jobs.trials(*DONE)}
 
     def look(self) -> None:
         """Tell what happened since the last look."""
@@ -42,7 +41,7 @@ class Watch:
         if jobs:
             planned = {rerun.name: rerun for rerun in self._session.reruns.planned()}
             for trial in jobs:
-                rerun = planned.get(trial.user_attrs[JOB])
+                rerun = planned.get(job_of(trial))
                 if rerun is not None:
                     self._tell(rerun.due.title, trial, rerun.design, rerun)
 

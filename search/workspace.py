@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import optuna
 from optuna.samplers import BaseSampler
-from optuna.storages import BaseStorage
 
 from archspec.errors import RunError
 from archspec.search.feasible import FeasibleSpace
+from archspec.search.patience import PatientStorage
 from archspec.search.run_directory import JOURNAL, RunInfo, fingerprint, load_run
 from archspec.search.samplers.registry import sampler_of
 from archspec.search.storage import open_url, silent
@@ -38,7 +39,7 @@ class Workspace:
     out: Path
     spec: SearchSpec
     allowed: FeasibleSpace
-    storage: BaseStorage
+    storage: PatientStorage
     study: optuna.Study
     reruns: optuna.Study
 
@@ -46,6 +47,10 @@ class Workspace:
     def study_id(self) -> int:
         """The storage's number of the study."""
         return self.storage.get_study_id_from_name(self.study.study_name)
+
+    def close(self) -> None:
+        """Let go of the storage's connections."""
+        self.storage.close()
 
 
 def open_workspace(
@@ -76,6 +81,7 @@ def open_workspace(
     found = study.user_attrs.get(SEARCH)
     _check_fingerprint(info.study, found, spec)
     if found is None:
+        _name_values(study, [goal.name for goal in spec.goals])
         study.set_user_attr(SEARCH, fingerprint(spec))
     reruns = _open_study(
         opened, f"{info.study}-reruns", directions[:1], optuna.samplers.RandomSampler()
@@ -83,7 +89,16 @@ def open_workspace(
     return Workspace(out, spec, allowed, opened, study, reruns)
 
 
-def read_workspace(out: Path, *, storage: str | None = None) -> Workspace:
+def _name_values(study: optuna.Study, names: Sequence[str]) -> None:
+    """Say what a study's values are, which plots of Optuna's then say too."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        study.set_metric_names(list(names))
+
+
+def read_workspace(
+    out: Path, *, storage: str | None = None, notify: Callable[[str], None] = silent
+) -> Workspace:
     """Open a run directory whose search has begun, to look at it.
 
     Raises:
@@ -92,16 +107,20 @@ def read_workspace(out: Path, *, storage: str | None = None) -> Workspace:
     _, info = load_run(out)
     url = _url(out, info, storage)
     begun = "://" in url or Path(url).exists()  # opening a journal would make it
-    if not begun or not _has_study(open_url(url), info.study):
+    if begun:
+        with contextlib.closing(open_url(url, notify=notify)) as opened:
+            begun = any(study.study_name == info.study for study in opened.get_all_studies())
+    if not begun:
         raise RunError(f"{out}: its search has not begun: there is no study {info.study} yet")
-    return open_workspace(out, storage=storage)
+    return open_workspace(out, storage=storage, notify=notify)
 
 
-def check_study_is_ours(storage: BaseStorage, name: str | None, spec: SearchSpec) -> None:
-    """Check that a study, if it exists, belongs to this search. Raises RunError."""
-    for study in storage.get_all_studies():
-        if study.study_name == name:
-            _check_fingerprint(name, study.user_attrs.get(SEARCH), spec)
+def check_study_is_ours(url: str, name: str | None, spec: SearchSpec) -> None:
+    """Check that a storage can be opened and a study in it is of this search. Raises RunError."""
+    with contextlib.closing(open_url(url)) as storage:
+        for study in storage.get_all_studies():
+            if study.study_name == name:
+                _check_fingerprint(name, study.user_attrs.get(SEARCH), spec)
 
 
 def _check_fingerprint(name: str, found: object, spec: SearchSpec) -> None:
@@ -123,12 +142,8 @@ def _url(out: Path, info: RunInfo, storage: str | None) -> str:
     return storage or str(out / JOURNAL)
 
 
-def _has_study(storage: BaseStorage, name: str) -> bool:
-    return any(study.study_name == name for study in storage.get_all_studies())
-
-
 def _open_study(
-    storage: BaseStorage, name: str, directions: Sequence[Direction], sampler: BaseSampler
+    storage: PatientStorage, name: str, directions: Sequence[Direction], sampler: BaseSampler
 ) -> optuna.Study:
     with contextlib.suppress(KeyError):  # loading writes nothing
         return optuna.load_study(study_name=name, storage=storage, sampler=sampler)

@@ -77,6 +77,7 @@ DOCUMENT_KEYS = {
         "base",
         "budgets",
         "finalists",
+        "hand_finalists",
         "hardware",
         "kind",
         "objective",

@@ -63,7 +63,8 @@ def run(arguments: argparse.Namespace) -> int:
         )
     elif not (arguments.html or arguments.png):
         screen = console()
-        screen.print(run_report(opened.results, findings, opened.out, width=screen.width))
+        report = run_report(opened.results, findings, opened.out, width=screen.width)
+        screen.print(report, crop=False)  # commands to copy may be wider than the screen
     return 0
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from archspec.cli.command import Subparsers, add_json, console, declare, print_json
+from archspec.cli.native import native_code_silenced
 from archspec.errors import RunError, StoppedError
 
 if TYPE_CHECKING:
@@ -87,6 +88,7 @@ def add_parser(commands: Subparsers) -> None:
     add_json(parser)
 
 
+@native_code_silenced()
 def run(arguments: argparse.Namespace) -> int:
     """Search, then say what was found."""
     if arguments.dry_run:
@@ -207,12 +209,13 @@ def _show(results: SearchResults, out: Path, *, as_json: bool) -> None:
     report = search_report(results, out)
     page = Console(file=io.StringIO(), width=80, no_color=True, highlight=False)
     with page.capture() as captured:
-        page.print(report)
-    replace_text(out / REPORT, captured.get())
+        page.print(report, crop=False)
+    text = "".join(f"{line.rstrip()}\n" for line in captured.get().splitlines())
+    replace_text(out / REPORT, text)
     if as_json:
         print_json({**results.model_dump(mode="json"), "run_directory": str(out)})
     else:
-        console().print(report)
+        console().print(report, crop=False)
 
 
 def _check_arguments(arguments: argparse.Namespace) -> None:

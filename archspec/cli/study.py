@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -101,11 +103,11 @@ def run_status(arguments: argparse.Namespace) -> int:
     from archspec.report.study import study_report
     from archspec.search.status import study_status
 
-    workspace = _open(arguments)
-    if arguments.watch:
-        _watch(workspace)
-        return 0
-    status = study_status(workspace)
+    with _opened(arguments) as workspace:
+        if arguments.watch:
+            _watch(workspace)
+            return 0
+        status = study_status(workspace)
     if arguments.json:
         best = None if status.best is None else status.best.model_dump(mode="json")
         print_json({**dataclasses.asdict(dataclasses.replace(status, best=None)), "best": best})
@@ -118,14 +120,17 @@ def run_stop(arguments: argparse.Namespace) -> int:
     """Ask the workers of a search to end."""
     from archspec.search.control import request_stop
     from archspec.search.status import study_status
+    from archspec.search.storage import without_password
 
-    workspace = _open(arguments)
-    alive = sum(worker.state == "alive" for worker in study_status(workspace).workers)
-    request_stop(workspace.storage, workspace.study_id, now=arguments.now)
+    with _opened(arguments) as workspace:
+        alive = sum(worker.state == "alive" for worker in study_status(workspace).workers)
+        request_stop(workspace.storage, workspace.study_id, now=arguments.now)
     when = "now" if arguments.now else "after their trials"
+    at_work = {0: "none is", 1: "one is"}.get(alive, f"{alive} are")
+    storage = f" --storage {without_password(arguments.storage)}" if arguments.storage else ""
     console().print(
-        f"Asked the workers of {arguments.run_directory} to end {when}; {alive} are at a trial. "
-        f"Go on with\n  archspec search --resume {arguments.run_directory}",
+        f"Asked the workers of {arguments.run_directory} to end {when}; {at_work} at a trial. "
+        f"Go on with\n  archspec search --resume {arguments.run_directory}{storage}",
         soft_wrap=True,
     )
     return 0
@@ -139,11 +144,13 @@ def run_export(arguments: argparse.Namespace) -> int:
     from archspec.search.export import columns, jsonl, trial_rows, write_best
     from archspec.train.files import replace_text
 
-    workspace = _open(arguments)
-    rows = trial_rows(workspace)
+    written: list[Path] = []
+    with _opened(arguments) as workspace:
+        rows = trial_rows(workspace)
+        if arguments.yaml is not None:
+            written += write_best(workspace, Path(arguments.yaml), arguments.top)
     names = columns(rows)
     cells: list[list[object]] = [[*names], *([row.get(name) for name in names] for row in rows)]
-    written: list[Path] = []
     if arguments.csv is not None:
         page = io.StringIO()
         csv.writer(page, lineterminator="\n").writerows(cells)
@@ -152,8 +159,6 @@ def run_export(arguments: argparse.Namespace) -> int:
     if arguments.jsonl is not None:
         replace_text(Path(arguments.jsonl), jsonl(rows))
         written.append(Path(arguments.jsonl))
-    if arguments.yaml is not None:
-        written += write_best(workspace, Path(arguments.yaml), arguments.top)
     if not written:
         print_csv(cells)
     for path in written:
@@ -161,17 +166,27 @@ def run_export(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _open(arguments: argparse.Namespace) -> Workspace:
+@contextlib.contextmanager
+def _opened(arguments: argparse.Namespace) -> Iterator[Workspace]:
+    """Open the search; what its storage does meanwhile is told on standard error."""
+    from rich.console import Console
+
     from archspec.search.storage import quiet_optuna
     from archspec.search.workspace import read_workspace
 
+    def tell(text: str) -> None:
+        Console(stderr=True, highlight=False).print(text, markup=False, soft_wrap=True)
+
     with quiet_optuna():
-        return read_workspace(Path(arguments.run_directory), storage=arguments.storage)
+        workspace = read_workspace(
+            Path(arguments.run_directory), storage=arguments.storage, notify=tell
+        )
+        with contextlib.closing(workspace):
+            yield workspace
 
 
 def _watch(workspace: Workspace) -> None:
     """Show where a search stands until it is done, or until Ctrl-C."""
-    import contextlib
     import time
 
     from rich.live import Live

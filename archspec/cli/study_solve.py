@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from archspec.cli.command import Subparsers, add_json, console, declare, print_csv, print_json
+from archspec.cli.native import native_code_silenced
 from archspec.errors import RunError
 
 if TYPE_CHECKING:
@@ -77,6 +78,7 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     )
 
 
+@native_code_silenced()
 def run_solve(arguments: argparse.Namespace) -> int:
     """Solve one combination of budgets."""
     from archspec.report.solve import solution_report
@@ -95,6 +97,7 @@ def run_solve(arguments: argparse.Namespace) -> int:
     return 0
 
 
+@native_code_silenced()
 def run_sweep(arguments: argparse.Namespace) -> int:
     """Solve a grid of budgets."""
     from archspec.report.solve import plot_sweep, sweep_report, sweep_rows

@@ -17,29 +17,36 @@ _LEAST_BYTES = 1 << 25
 
 
 def target_nll(logits: Tensor, targets: Tensor) -> Tensor:
-    """Return each target's negative log-likelihood in nats.
+    """Return each target's negative log-likelihood in nats, taken in at least fp32.
 
     Many logits on a CPU are taken a few tokens at a time. Stock cross-entropy writes the logarithms
     of all probabilities, and then a gradient of them that is zero almost everywhere: with 1,024
-    tokens and a vocabulary of 8,192 that took two to four times as long.
+    tokens and a vocabulary of 8,192 that took two to four times as long. Half-precision logits are
+    widened in the same passes, so that neither they nor their gradient are ever stored in fp32.
 
     Args:
-        logits: [tokens, vocab_size], at least fp32.
+        logits: [tokens, vocab_size].
         targets: [tokens], each in [0, vocab_size).
 
     Returns:
-        [tokens], in the dtype of ``logits``.
+        [tokens], in the dtype of ``logits`` or fp32, whichever is wider.
     """
-    if logits.is_cpu and is_unwatched(logits, targets) and logits.nbytes >= _LEAST_BYTES:
+    many = logits.numel() * _wide(logits).itemsize >= _LEAST_BYTES
+    if many and logits.is_cpu and is_unwatched(logits, targets):
         return _nll(logits, targets)
-    return F.cross_entropy(logits, targets, reduction="none")
+    return F.cross_entropy(logits.to(_wide(logits)), targets, reduction="none")
+
+
+def _wide(logits: Tensor) -> torch.dtype:
+    return torch.promote_types(logits.dtype, torch.float32)
 
 
 class _TargetNll(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, logits: Tensor, targets: Tensor) -> Tensor:
+        wide = _wide(logits)
         parts = zip(_chunks(logits, logits), _chunks(logits, targets[:, None]), strict=True)
-        found = [-F.log_softmax(part, dim=1).gather(1, target) for part, target in parts]
+        found = [-F.log_softmax(part, dim=1, dtype=wide).gather(1, at) for part, at in parts]
         nll = torch.cat(found)[:, 0]
         ctx.save_for_backward(logits, targets, nll)
         return nll
@@ -47,18 +54,23 @@ class _TargetNll(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         logits, targets, nll = ctx.saved_tensors
+        wide = _wide(logits)
         if torch.is_grad_enabled():  # to be differentiated again
             is_target = F.one_hot(targets, logits.shape[1])
-            return (F.softmax(logits, dim=1) - is_target) * grad[:, None], None
+            return (F.softmax(logits, dim=1, dtype=wide) - is_target) * grad[:, None], None
         at_target = targets[:, None]
         normalisers = logits.gather(1, at_target) + nll[:, None]  # log of the sum of exponentials
         result = torch.empty_like(logits)
-        tensors = (logits, normalisers, grad[:, None], result)
-        for part, normaliser, scale, into in zip(
+        tensors = (logits, normalisers, grad[:, None], at_target, result)
+        for part, normaliser, scale, at, into in zip(
             *(_chunks(logits, tensor) for tensor in tensors), strict=True
         ):
-            torch.sub(part, normaliser, out=into).exp_().mul_(scale)
-        return result.scatter_add_(1, at_target, -grad[:, None]), None
+            found = into if into.dtype == wide else torch.empty_like(part, dtype=wide)
+            torch.sub(part, normaliser, out=found).exp_().mul_(scale)
+            found.scatter_add_(1, at, -scale)
+            if found is not into:
+                into.copy_(found)
+        return result, None
 
 
 _nll: Callable[[Tensor, Tensor], Tensor] = _TargetNll.apply

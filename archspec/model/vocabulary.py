@@ -45,7 +45,7 @@ class LocalVocabulary:
 
     def nll(self, x: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
         """See :class:`Vocabulary`."""
-        return target_nll(widen(self.logits(x, weight)), targets)
+        return target_nll(self.logits(x, weight), targets)
 
 
 def widen(logits: Tensor) -> Tensor:

@@ -11,9 +11,14 @@ from rich.constrain import Constrain
 from rich.table import Table
 from rich.text import Text
 
-from archspec.report.found.words import agreement_sentence, verdict_sentences
+from archspec.report.found.words import (
+    agreement_sentence,
+    rank_sentences,
+    stage_sentences,
+    verdict_sentences,
+)
 from archspec.report.shares import share_text
-from archspec.report.tables import plain_table
+from archspec.report.tables import plain_table, unbroken
 from archspec.search.budget import format_amount
 from archspec.search.pareto import front_values
 from archspec.search.results import (
@@ -62,7 +67,7 @@ def search_report(results: SearchResults, out: Path) -> Group:
         Text(),
         Constrain(story, _READABLE),
         Text(),
-        *map(Text, _next_steps(out)),
+        *map(unbroken, _next_steps(out)),
     )
 
 
@@ -79,13 +84,20 @@ def space_lines(space: SpaceResult, budgets: tuple[BudgetResult, ...]) -> Iterat
         yield f"{share} of them fit every budget"
 
 
-def budget_use(prices: dict[str, int], budgets: tuple[BudgetResult, ...]) -> str:
-    """Write how much of each upper limit a design uses, ``98% 71%``."""
-    return " ".join(
-        f"{prices[budget.quantity] / budget.limit:.0%}"
-        for budget in budgets
-        if budget.side == "max" and budget.limit
-    )
+def budget_use(budgets: tuple[BudgetResult, ...], prices: dict[str, int] | None = None) -> str:
+    """Write how much of each upper limit a design uses, or without prices the header above it."""
+    cells = []
+    for budget in budgets:
+        if budget.side == "max" and budget.limit:
+            name = short_name(budget.quantity)
+            text = name if prices is None else f"{prices[budget.quantity] / budget.limit:.0%}"
+            cells.append(f"{text:>{max(len(name), 4)}}")
+    return "  ".join(cells)
+
+
+def short_name(quantity: str) -> str:
+    """Return what a column of a quantity is called."""
+    return _SHORT.get(quantity, quantity)
 
 
 def _bound(budget: BudgetResult) -> str:
@@ -99,7 +111,8 @@ def design_table(results: SearchResults) -> Table:
     named = {budget.quantity for budget in limits}
     others = [goal for goal in results.goals[1:] if goal.name not in named]
     rungs = [format_count(rung.tokens) for rung in results.rungs]
-    shows_accuracy = _accuracy(results.best) is not None and len(results.goals) < 2
+    plain = len(results.goals) < 2 and len(rungs) < 2
+    shows_accuracy = plain and _accuracy(results.best) is not None
     table = plain_table(
         "#",
         "design",
@@ -107,8 +120,8 @@ def design_table(results: SearchResults) -> Table:
         *(rungs if len(rungs) > 1 else ["first"]),
         "again",
         *(["accuracy"] if shows_accuracy else []),
-        *(_SHORT.get(goal.name, goal.name) for goal in others),
-        *(_SHORT.get(budget.quantity, budget.quantity) for budget in limits),
+        *(short_name(goal.name) for goal in others),
+        *(short_name(budget.quantity) for budget in limits),
     )
     table.columns[1].no_wrap = len(results.best.placement) < _SHORT_PLACEMENT
     for column in (table.columns[0], *table.columns[3:]):
@@ -146,7 +159,7 @@ def table_notes(results: SearchResults) -> Iterator[str]:
     yield results.space.legend
     if len(results.rungs) > 1:
         yield "under each number of tokens: results of that rung, never compared with another's"
-    limits = [_SHORT.get(b.quantity, b.quantity) for b in results.budgets if b.side == "max"]
+    limits = [short_name(b.quantity) for b in results.budgets if b.side == "max"]
     if limits:
         yield f"{' and '.join(limits)}: how much of the budget a design uses"
 
@@ -166,6 +179,7 @@ def _accuracy(design: DesignResult) -> float | None:
 def _sentences(results: SearchResults) -> Iterator[str]:
     yield _searched(results)
     yield _trained(results)
+    yield from stage_sentences(results)
     yield _won(results)
     yield from verdict_sentences(results, judge(results))
     yield from _against_dense(results)
@@ -202,7 +216,8 @@ def _trained(results: SearchResults) -> str:
         "them are designs that a person would try first"
     )
     if again:
-        text += f"; the {again} finalists were trained again with fresh seeds"
+        finalists = "the finalist was" if again == 1 else f"the {again} finalists were"
+        text += f"; {finalists} trained again with fresh seeds"
     text += "."
     if results.diverged:
         text += f" {len(results.diverged)} more diverged: {'; '.join(results.diverged)}."
@@ -217,10 +232,13 @@ def _won(results: SearchResults) -> str:
     name = "found by the search" if not best.is_hand_design else f"the hand design '{best.source}'"
     again = best.rerun_value
     seeds = "" if math.isnan(again) else f", {again:.4f} on average over fresh seeds"
+    first = "on its first run"
+    if len(results.rungs) > 1:  # values of two rungs are not of one scale
+        first = f"{first} of {format_count(results.rungs[-1].tokens)} tokens"
     pools = f" ({best.pools})" if best.pools else ""
     return (
-        f"Best: {best.placement}{pools}, {name}: {results.metric} {best.value:.4f} on its first "
-        f"run{seeds} ({better} is better)."
+        f"Best: {best.placement}{pools}, {name}: {results.metric} "
+        f"{results.last_value(best):.4f} {first}{seeds} ({better} is better)."
     )
 
 
@@ -256,13 +274,15 @@ def _trust(results: SearchResults) -> Iterator[str]:
         yield f"One design's runs differ by {noise:.4f} by luck."
     if found is not None:
         yield agreement_sentence("First runs and re-runs", "finalists", found)
+    yield from rank_sentences(results)
 
 
 def _next_steps(out: Path) -> Iterator[str]:
     yield f"Written to {out}:"
     yield "  best.yaml     the winner, a model document like any other"
-    yield "  pareto/       designs that none beats in everything at once, as model documents"
+    yield "  pareto/       designs that none beats in everything, as model documents"
     yield "  pareto.csv    the same as a table"
     yield "  results.json  every design with its metrics and prices"
     yield "  report.txt    this text"
     yield f"Next: archspec report {out} --html {out}/report.html"
+    yield f"      archspec summary {out}/best.yaml"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from rich.columns import Columns
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
@@ -21,6 +22,7 @@ def dry_run_view(found: DryRun) -> Group:
     """Return the report of a dry run."""
     return Group(
         Text(f"What a search over {found.name or 'the base'} is about to do", style="bold"),
+        *_size_part(found),
         *map(Text, _space_lines(found)),
         Text(),
         *_budget_part(found),
@@ -32,13 +34,18 @@ def dry_run_view(found: DryRun) -> Group:
     )
 
 
-def _space_lines(found: DryRun) -> Iterator[str]:
+def _size_part(found: DryRun) -> Iterator[Text | Columns]:
     depth = " or ".join(map(str, found.num_layers))
     bound = "" if found.counted else "at most "
-    yield (
+    yield Text(
         f"{bound}{large_number(found.num_designs)} different designs of {depth} layers with "
-        f"{found.genes} free choices: {found.legend}"
+        f"{found.genes} free choices:"
     )
+    # A choice is never broken over two lines.
+    yield Columns([Text(entry, no_wrap=True) for entry in found.legend.split(", ")], padding=(0, 2))
+
+
+def _space_lines(found: DryRun) -> Iterator[str]:
     for name, sizes in found.pools.items():
         if len(sizes) > 1:
             yield f"pool {name} of {' or '.join(f'{size}²' for size in sizes)} slots"
@@ -47,7 +54,7 @@ def _space_lines(found: DryRun) -> Iterator[str]:
     if found.num_variants > 1:
         yield f"{found.num_variants} variants of base and plan"
     if found.budgets:
-        error = "" if not found.share.error else f" (standard error {found.share.error:.0%} of it)"
+        error = "" if not found.share.error else f" (standard error {found.share.error:.1%} of it)"
         yield f"{share_text(found.share)} of them fit the budgets{error}"
 
 

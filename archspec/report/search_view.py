@@ -52,7 +52,8 @@ class SearchView(Listener):
         )
         if event.done:
             self._print(f"{event.done} trials were done before; going on")
-        self._print(_line("trial", "design", event.metric, "time", "budgets", "from"))
+        header = ("design", event.metric, "time", budget_use(event.budgets), "from")
+        self._print_row(self._line("trial", *header))
         if self._console.is_terminal:
             self._live = Live(
                 get_renderable=self._table,
@@ -72,17 +73,16 @@ class SearchView(Listener):
         self._last = event
         started = event.started
         self._current.pop(started, None)
-        mark = "again " if started.stage == "re-run" else ""
         value = "diverged" if event.value is None else f"{event.value:.4f}"
-        if event.best is not None and event.value == event.best.value and not mark:
+        if started.stage == "trial" and event.best and event.value == event.best.value:
             value += " *"
-        self._print(
-            _line(
-                f"{mark}{started.number}/{started.planned}",
-                " ".join(filter(None, (started.placement, started.pools))),
+        self._print_row(
+            self._line(
+                _number(started),
+                _design(started),
                 value,
                 f"{event.seconds:.0f} s",
-                budget_use(event.prices, self._plan.budgets),
+                budget_use(self._plan.budgets, event.prices),
                 started.source,
             )
         )
@@ -105,7 +105,11 @@ class SearchView(Listener):
         self._print(text)
 
     def _print(self, line: str) -> None:
-        self._console.print(Text(line))
+        self._console.print(Text(line), soft_wrap=True)  # commands and logs stay in one piece
+
+    def _print_row(self, line: str) -> None:
+        """Print a line of the table, which stays one line in a file."""
+        self._console.print(Text(line), soft_wrap=True)
 
     def _stop(self) -> None:
         if self._live is not None:
@@ -123,12 +127,11 @@ class SearchView(Listener):
                 Text(f"{best.placement} {best.pools}".strip(), style="bold"),
                 f"{best.value:.4f}, trial {best.trial} ({best.source})",
             )
-            table.add_row("its budget use", budget_use(best.prices, self._plan.budgets), "")
         for now, since in list(self._current.items())[:_SHOWN]:
             took = format_seconds(time.monotonic() - since)
             table.add_row(
-                f"now {now.stage} {now.number}/{now.planned}",
-                Text(f"{now.placement} {now.pools}".strip()),
+                f"now {_number(now)}",
+                Text(_design(now)),
                 Text(f"{took} at {now.worker}" if now.worker else took),
             )
         if len(self._current) > _SHOWN:
@@ -139,6 +142,27 @@ class SearchView(Listener):
         table.add_row("trainings", f"{done} of {trainings}", left)
         return table
 
+    def _line(
+        self, number: str, design: str, value: str, seconds: str, use: str, source: str
+    ) -> str:
+        """Write a row; placements of deep models get the room that they need."""
+        assert self._plan is not None, "lines come after the plan"
+        space = self._plan.space
+        pools = sum(len(f" {name} {max(sizes)}²") for name, sizes in space.pools.items())
+        letters = max(min(2 * space.num_layers, 24), round(1.3 * space.num_layers))
+        wide = max(20, letters + pools)
+        text = f"{number:<11} {design:<{wide}} {value:<9} {seconds:>5}  {use}  {source}"
+        return text.rstrip()
 
-def _line(number: str, design: str, value: str, seconds: str, use: str, source: str) -> str:
-    return f"{number:<9} {design:<20} {value:<9} {seconds:>5} {use:>9}  {source}".rstrip()
+
+_STAGES = {"trial": "", "re-run": "again "}
+
+
+def _number(started: Started) -> str:
+    """Write which training of its stage it is, ``3/20`` of the trials, ``again 1/6`` and so on."""
+    mark = _STAGES.get(started.stage, f"{started.stage} ")
+    return f"{mark}{started.number}/{started.planned}"
+
+
+def _design(started: Started) -> str:
+    return " ".join(filter(None, (started.placement, started.pools)))

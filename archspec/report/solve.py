@@ -15,6 +15,7 @@ from archspec.errors import ArchspecError
 from archspec.report.found.figure import NORMAL, SMALL, new_figure, plain
 from archspec.report.palette import BETTER, INK, PAPER
 from archspec.report.race_plot import COLOURS
+from archspec.report.search import short_name
 from archspec.report.tables import plain_table
 from archspec.search.additive import AdditiveModel
 from archspec.search.budget import format_amount
@@ -34,7 +35,7 @@ def solution_report(results: SearchResults, model: AdditiveModel, solution: Solu
     return Group(
         Text(f"Best by the fit under {limits or 'no budget'}", style="bold"),
         _table(solution),
-        Text(results.space.legend, "dim"),
+        Text(f"{results.space.legend}; ± is the 95% interval of the prediction", "dim"),
         Text(),
         *(Constrain(Text(note), _READABLE) for note in _notes(results, model, solution)),
     )
@@ -43,30 +44,32 @@ def solution_report(results: SearchResults, model: AdditiveModel, solution: Solu
 def _table(solution: Solution) -> Table:
     limits = [limit for limit in solution.limits if limit.side == "max"]
     table = plain_table(
-        "#", "design", "predicted", "95% interval", "measured", *(b.quantity for b in limits)
-    )
+        "#", "design", "predicted", "measured",
+        *(short_name(limit.quantity) for limit in limits),
+    )  # fmt: skip
     for column in (table.columns[0], *table.columns[2:]):
-        column.justify, column.no_wrap = "right", column.header not in {b.quantity for b in limits}
+        column.justify, column.no_wrap = "right", True
     rows = [(str(number), found) for number, found in enumerate(solution.proposals, 1)]
     best = solution.best_trained
-    if best is not None and all(best.spec_hash != found.spec_hash for _, found in rows):
-        rows.append(("best trained", best))
+    if best is not None:
+        rows.append(("best", best))
     for name, found in rows:
         table.add_row(
             name,
             " ".join(filter(None, (found.placement, found.pools))),
-            f"{found.predicted:#.4g}",
-            f"{found.low:#.4g} to {found.high:#.4g}",
+            _predicted(found),
             _measured(found),
             *(f"{found.prices[b.quantity] / max(1, b.limit):.0%}" for b in limits),
         )
     return table
 
 
+def _predicted(found: Proposal) -> str:
+    return f"{found.predicted:#.4g} ± {found.high - found.predicted:.2g}"
+
+
 def _measured(found: Proposal) -> str:
-    if found.measured is None:
-        return "not trained"
-    return f"{found.measured:#.4g}, trial {found.trial}"
+    return "" if found.measured is None else f"{found.measured:#.4g}, trial {found.trial}"
 
 
 def _notes(results: SearchResults, model: AdditiveModel, solution: Solution) -> Iterator[str]:
@@ -82,9 +85,21 @@ def _notes(results: SearchResults, model: AdditiveModel, solution: Solution) -> 
             f"{new} of these were never trained: a prediction of the best is the likeliest to be "
             "too good, so train them before anything rests on it."
         )
-    yield f"{solution.num_trained} trained designs keep to these budgets."
+    yield from _beyond(results, solution.proposals)
+    best = ", the last row is the best of them" if solution.best_trained else ""
+    yield f"{solution.num_trained} trained designs keep to these budgets{best}."
     if len(results.goals) > 1:
         yield f"Further goals are not solved for: {', '.join(g.name for g in results.goals[1:])}."
+
+
+def _beyond(results: SearchResults, proposals: Sequence[Proposal]) -> Iterator[str]:
+    """Warn of predictions that are better than anything that was measured."""
+    best = min(results.sign * design.value for design in results.designs)
+    if any(results.sign * found.predicted < best for found in proposals):
+        yield (
+            f"Predictions better than {results.sign * best:#.4g}, the best that was measured, are "
+            "guesses: a sum does not know that each further layer of a block brings less."
+        )
 
 
 def sweep_report(results: SearchResults, points: Sequence[SweepPoint]) -> Group:
@@ -100,8 +115,13 @@ def sweep_report(results: SearchResults, points: Sequence[SweepPoint]) -> Group:
         Text(f"{results.metric} by budget, predicted from saved scores", style="bold"),
         table,
         Text(f"{results.space.legend}; ± is the 95% interval of the prediction", "dim"),
+        *(Constrain(Text(note), _READABLE) for note in _beyond(results, _bests(points))),
         *(Constrain(Text(f"• {refusal}"), _READABLE) for refusal in refusals),
     )
+
+
+def _bests(points: Sequence[SweepPoint]) -> list[Proposal]:
+    return [point.solution.proposals[0] for point in points if point.solution is not None]
 
 
 def _cells(point: SweepPoint) -> tuple[str, str, str]:
@@ -109,7 +129,7 @@ def _cells(point: SweepPoint) -> tuple[str, str, str]:
         return "no design", "", ""
     best, trained = point.solution.proposals[0], point.solution.best_trained
     return (
-        f"{best.predicted:#.4g} ± {best.high - best.predicted:.2g}",
+        _predicted(best),
         "none" if trained is None else f"{trained.measured:#.4g}",
         " ".join(filter(None, (best.placement, best.pools))),
     )

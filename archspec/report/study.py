@@ -53,7 +53,7 @@ def _pace(status: StudyStatus) -> str:
 def _workers(status: StudyStatus) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("worker", "state", "at", "last beat", "done"):
-        table.add_column(name, justify="right" if name == "done" else "left")
+        table.add_column(name, justify="right" if name == "done" else "left", no_wrap=name != "at")
     for worker in status.workers:
         beat = f"{format_seconds(worker.seconds)} ago"
         table.add_row(Text(worker.name), worker.state, Text(worker.at), beat, str(worker.done))

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from rich import box
 from rich.table import Table
+from rich.text import Text
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +21,11 @@ class Cells:
     title: str
     headers: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
+
+
+def unbroken(line: str) -> Text:
+    """Return a line that is not broken at the edge of the screen, so that it can be copied."""
+    return Text(line, no_wrap=True, overflow="ignore")
 
 
 def plain_table(*headers: str) -> Table:

@@ -133,7 +133,8 @@ def _resolve_train(root: Node) -> TrainSpec:
     for fault in spec.check():
         reporter.report(fault.path, fault.message)
     reporter.raise_problems()
-    return spec.located(_folder(root, ("data",)))
+    sample = ("watch", "sample", "tokenizer")
+    return spec.located(_folder(root, ("data",)), watch=_folder(root, sample))
 
 
 def resolve_plan(root: Node) -> PlanSpec:

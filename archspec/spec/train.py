@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os.path
 import pathlib
 from collections.abc import Iterator
 from typing import Annotated, Literal
@@ -191,10 +192,26 @@ class TrainSpec(Schema):
         """Every metric that an evaluation reports, such as ``facts.nll``."""
         return ("loss", *(f"{source.name}.{m}" for source in self.data for m in source.metrics))
 
-    def located(self, folder: pathlib.Path) -> TrainSpec:
-        """Return the spec with the paths of its data absolute, read from ``folder``."""
+    @property
+    def codecs(self) -> dict[str, str]:
+        """What text becomes token ids by, files or bytes, each with a source that says so."""
+        found: dict[str, str] = {}
+        for source in self.data:
+            if source.codec is not None:
+                found.setdefault(os.path.normpath(source.codec), source.name)
+        return found
+
+    def located(self, folder: pathlib.Path, *, watch: pathlib.Path) -> TrainSpec:
+        """Return the spec with its paths absolute.
+
+        Args:
+            folder: What those of `data` start from.
+            watch: Likewise of `watch`.
+        """
         data = [source.located(folder) for source in self.data]
-        return self.model_copy(update={"data": data})
+        sample = self.watch.sample and self.watch.sample.located(watch)
+        watched = self.watch.model_copy(update={"sample": sample})
+        return self.model_copy(update={"data": data, "watch": watched})
 
     def check(self) -> Iterator[Fault]:
         """Yield every rule broken between the fields."""
@@ -221,6 +238,7 @@ class TrainSpec(Schema):
             for fault in faults:
                 yield Fault((*path, *fault.path), fault.message)
         yield from self._check_decay()
+        yield from self._check_sample()
         for index, source in enumerate(self.data):
             for fault in source.check(self.seq_len):
                 yield Fault(("data", index, *fault.path), fault.message)
@@ -248,3 +266,15 @@ class TrainSpec(Schema):
                     f"{schedule.warmup_tokens}, decay_tokens={schedule.decay_tokens} and tokens="
                     f"{self.tokens}; shorten one of them",
                 )
+
+    def _check_sample(self) -> Iterator[Fault]:
+        """Yield a fault if it is not known which of several codecs samples are in."""
+        sample, codecs = self.watch.sample, self.codecs
+        if sample is None or sample.tokenizer is not None or len(codecs) < 2:
+            return
+        told = " and ".join(f"{name} by {codec}" for codec, name in codecs.items())
+        yield Fault(
+            ("watch", "sample"),
+            f"samples are of one vocabulary, but text becomes tokens of {told}; say which by "
+            "watch.sample.tokenizer, or leave sample out",
+        )

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import pathlib
 from typing import Annotated, Literal
 
 from pydantic import Field
 
 from archspec.schema import Count, NonNegativeFloat, PositiveInt, Schema, Share
+from archspec.spec.data.base import BYTES
+from archspec.spec.data.files import absolute
 
 
 class Collapse(Schema):
@@ -41,6 +44,14 @@ class Samples(Schema):
 
     every_steps: Annotated[PositiveInt, Field(description="Sample after so many steps.")]
     prompt: Annotated[str, Field(min_length=1, description="What the model goes on from.")]
+    tokenizer: Annotated[
+        str | None,
+        Field(
+            min_length=1,
+            description="A `tokenizer.json` that makes ids of the prompt and text of ids, or "
+            "`bytes`; null: what the sources are made into tokens by.",
+        ),
+    ] = None
     max_tokens: Annotated[PositiveInt, Field(description="Tokens to write.")] = 64
     temperature: Annotated[
         NonNegativeFloat,
@@ -54,6 +65,12 @@ class Samples(Schema):
         Count,
         Field(description="Samples depend on it and on the step, and change nothing else."),
     ] = 0
+
+    def located(self, folder: pathlib.Path) -> Samples:
+        """Return the settings with the path of a tokenizer absolute, read from ``folder``."""
+        if self.tokenizer is None or self.tokenizer == BYTES:
+            return self
+        return self.model_copy(update={"tokenizer": absolute(self.tokenizer, folder)})
 
 
 class Wandb(Schema):

@@ -5,6 +5,7 @@ Their objective writes ``begin HASH SEED PID`` before and ``end HASH SEED PID`` 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -90,8 +91,9 @@ class SearchProcess:
 
     def trials(self) -> list[FrozenTrial]:
         """The trials of the study."""
-        trials: list[FrozenTrial] = read_workspace(self.out, storage=self.storage).study.trials
-        return trials
+        with contextlib.closing(read_workspace(self.out, storage=self.storage)) as workspace:
+            trials: list[FrozenTrial] = workspace.study.trials
+            return trials
 
     def complete(self) -> dict[int, float]:
         """Values of the trials that are complete."""

@@ -52,6 +52,15 @@ class Postgres:
         """Stop it as a machine that goes down does: connections are cut."""
         self._run("pg_ctl", "-D", self._data, "-m", "immediate", "-w", "stop")
 
+    @contextlib.contextmanager
+    def stopped(self) -> Iterator[None]:
+        """Have it down for a while."""
+        self.stop()
+        try:
+            yield
+        finally:
+            self.start()
+
     def _run(self, program: str, *arguments: str | Path) -> None:
         found = _postgres_program(program)
         assert found is not None, "why_no_postgres() was asked before"
@@ -93,7 +102,8 @@ def postgres_server() -> Iterator[Postgres]:
         try:
             yield server
         finally:
-            server.stop()
+            with contextlib.suppress(RuntimeError):  # a test that failed may have left it down
+                server.stop()
 
 
 @contextlib.contextmanager

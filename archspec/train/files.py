@@ -51,7 +51,7 @@ def new_file(path: Path) -> Iterator[BinaryIO]:
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor, name = tempfile.mkstemp(prefix=f"{UNFINISHED}{path.name}-", dir=path.parent)
     except OSError as error:
-        raise _cannot_write(path, error) from None
+        raise _cannot_write(path, error) from error
     draft = Path(name)
     try:
         with os.fdopen(descriptor, "wb") as file:
@@ -61,7 +61,7 @@ def new_file(path: Path) -> Iterator[BinaryIO]:
         draft.rename(path)
         sync(path.parent)
     except OSError as error:
-        raise _cannot_write(path, error) from None
+        raise _cannot_write(path, error) from error
     finally:
         draft.unlink(missing_ok=True)
 
@@ -97,7 +97,7 @@ def read_json(path: Path) -> dict[str, Any]:
         content = json.loads(path.read_text())
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
-        raise RunError(f"{path}: cannot be read: {reason}") from None
+        raise RunError(f"{path}: cannot be read: {reason}") from error
     except ValueError as error:  # bad JSON, or no text at all
         raise RunError(f"{path}: is damaged: {error}") from None
     if not isinstance(content, dict):

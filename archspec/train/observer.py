@@ -29,7 +29,7 @@ from archspec.train.events import (
     Usage,
     Warned,
 )
-from archspec.train.sample import ByteCodec, Codec, Sampler
+from archspec.train.sample import Sampler, open_codec
 from archspec.train.speed import device_name, find_peak
 from archspec.train.tensorboard import FOLDER, TensorBoardLog, require_tensorboard
 from archspec.train.usage import UsageWatch
@@ -52,7 +52,6 @@ class Observer(Listener):
         mixture: The data.
         copies: Ranks that see the same tokens.
         listener: Hears of everything, on the first rank.
-        codec: Makes tokens of a prompt and text of samples.
 
     Raises:
         RunError: A package that ``watch`` needs is missing.
@@ -69,7 +68,6 @@ class Observer(Listener):
         mixture: Mixture,
         copies: int = 1,
         listener: Listener | None = None,
-        codec: Codec | None = None,
     ) -> None:
         watch = train.watch
         if watch.tensorboard:
@@ -84,9 +82,8 @@ class Observer(Listener):
         self._sampler: Sampler | None = None
         self._obstacle = _sampling_obstacle(plan, copies)
         if watch.sample is not None:
-            sampler = Sampler(
-                model.spec, watch.sample, codec or ByteCodec(), dtype=_activation_dtype(plan)
-            )
+            codec = open_codec(train, mixture.sources, vocab_size=model.spec.vocab_size)
+            sampler = Sampler(model.spec, watch.sample, codec, dtype=_activation_dtype(plan))
             self._sampler = None if self._obstacle else sampler
         self._collapse = CollapseWatch(watch.collapse)
         self._usage = UsageWatch(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -11,34 +10,39 @@ import torch
 from archspec.errors import DataError
 from archspec.model.generate import Draws, generate
 from archspec.model.transformer import Transformer
+from archspec.spec.data.base import BYTES
 from archspec.spec.model import ModelSpec
+from archspec.spec.train import TrainSpec
 from archspec.spec.watch import Samples
+from archspec.train.data.source import DataSource
 from archspec.train.data.stream import random_words
+from archspec.train.data.tokenizer import Tokenizer, check_tokenizer, open_tokenizer
 from archspec.train.events import Sample
-from archspec.train.vocabulary import NUM_BYTES
 
 
-class Codec(Protocol):
-    """How text becomes tokens and back."""
+def open_codec(train: TrainSpec, sources: Sequence[DataSource], *, vocab_size: int) -> Tokenizer:
+    """Open what samples are written in: what ``watch.sample`` names, or that of the sources.
 
-    def encode(self, text: str) -> Sequence[int]:
-        """Return the tokens of a text."""
+    Args:
+        train: The document, which samples and, of sources that say, was found to name one codec.
+        sources: Opened; files of token ids may know what they were made by.
+        vocab_size: Of the model.
 
-    def decode(self, token_ids: Sequence[int]) -> str:
-        """Return the text of tokens; what is no text is shown in some way."""
-
-
-class ByteCodec:
-    """The built-in vocabulary: bytes of UTF-8; all other tokens are shown as ``<ID>``."""
-
-    def encode(self, text: str) -> Sequence[int]:
-        """Return the bytes."""
-        return list(text.encode())
-
-    def decode(self, token_ids: Sequence[int]) -> str:
-        """Join bytes to characters; a byte that makes none becomes the replacement character."""
-        parts = (bytes([i]) if i < NUM_BYTES else f"<{i}>".encode() for i in token_ids)
-        return b"".join(parts).decode(errors="replace")
+    Raises:
+        DataError: It cannot be opened, or all sources are of others.
+    """
+    assert train.watch.sample is not None, "only asked for where samples are"
+    name = train.watch.sample.tokenizer or next(iter(train.codecs), BYTES)
+    codec = open_tokenizer(None if name == BYTES else name)
+    if name != BYTES:
+        check_tokenizer(codec, vocab_size, "watch.sample")
+    if codec.sha256 not in {source.codec_sha256 or codec.sha256 for source in sources}:
+        made = ", ".join(source.name for source in sources)
+        raise DataError(
+            f"watch.sample: text would be of {name}, but the token ids of {made} were made by "
+            "another tokenizer; name its file by watch.sample.tokenizer, or leave sample out"
+        )
+    return codec
 
 
 class Sampler:
@@ -47,7 +51,7 @@ class Sampler:
     Args:
         spec: The model.
         settings: What to sample.
-        codec: Of the training data.
+        tokenizer: Of the training data.
         dtype: Of activations, where it is not that of the parameters.
 
     Raises:
@@ -58,14 +62,15 @@ class Sampler:
         self,
         spec: ModelSpec,
         settings: Samples,
-        codec: Codec,
+        tokenizer: Tokenizer,
         *,
         dtype: torch.dtype | None = None,
     ) -> None:
         self._settings = settings
-        self._codec = codec
+        self._tokenizer = tokenizer
         self._dtype = dtype
-        self._prompt = list(codec.encode(settings.prompt))
+        (ids,) = tokenizer.encode([settings.prompt])
+        self._prompt: list[int] = ids.tolist()
         _check_fits(spec, settings, self._prompt)
 
     def is_due(self, step: int) -> bool:
@@ -82,8 +87,14 @@ class Sampler:
             model, prompt, settings.max_tokens, draws=self._draws(step), dtype=self._dtype
         )
         model.train(training)
-        text = self._codec.decode(found[0, len(self._prompt) :].tolist())
-        return Sample(step=step, prompt=settings.prompt, text=text)
+        return Sample(step=step, prompt=settings.prompt, text=self._continuation(found[0].tolist()))
+
+    def _continuation(self, token_ids: Sequence[int]) -> str:
+        """Return what follows the prompt; decoders may drop a space where a text begins."""
+        begun, whole = self._tokenizer.decode(self._prompt), self._tokenizer.decode(token_ids)
+        if whole.startswith(begun):
+            return whole[len(begun) :]
+        return self._tokenizer.decode(token_ids[len(self._prompt) :])
 
     def _draws(self, step: int) -> Draws | None:
         settings = self._settings
@@ -99,6 +110,11 @@ class Sampler:
 
 
 def _check_fits(spec: ModelSpec, settings: Samples, prompt: Sequence[int]) -> None:
+    if not prompt:
+        raise DataError(
+            f"watch.sample: the tokenizer makes no token of the prompt {settings.prompt!r}; give "
+            "another prompt"
+        )
     length = len(prompt) + settings.max_tokens
     if length > spec.max_seq_len:
         raise DataError(

@@ -18,6 +18,7 @@ from torch import Tensor
 from archspec.kernels.arrays import as_array
 from archspec.kernels.intrinsics import LANES, count_before
 from archspec.kernels.jit import compiled
+from archspec.kernels.linear import batched
 from archspec.kernels.product_key_topk import stock
 from archspec.kernels.product_key_topk.reference import slot_dtype
 from archspec.kernels.threads import even_bounds, run_ranges
@@ -42,7 +43,8 @@ def product_key_topk(queries: Tensor, codebooks: Tensor, top_k: int) -> tuple[Te
     chunk = _tokens_at_once(heads, num_keys)
     for start in range(0, tokens, chunk):
         part = queries[start : start + chunk].float().permute(2, 1, 0, 3)
-        halves = torch.matmul(part, keys)  # [2, heads, chunk, num_keys]
+        halves = torch.empty(2, heads, part.shape[2], num_keys)
+        batched(part, keys, out=halves)
         select(halves, scores[start : start + chunk], slots[start : start + chunk])
     return scores, slots
 
@@ -54,12 +56,14 @@ def product_key_topk_backward(
     (tokens, heads), num_keys = queries.shape[:2], codebooks.shape[2]
     keys, grad_codebooks = codebooks.float(), torch.zeros(codebooks.shape, dtype=torch.float32)
     grad_queries = torch.empty(queries.shape, dtype=torch.float32)
+    sums = torch.empty_like(grad_codebooks)
     chunk = _tokens_at_once(heads, num_keys)
     for start in range(0, tokens, chunk):
         part = slice(start, start + chunk)
         shares = _spread(grad_scores[part], slots[part], num_keys)  # [2, heads, chunk, num_keys]
-        grad_queries[part] = torch.matmul(shares, keys).permute(2, 1, 0, 3)
-        grad_codebooks += torch.matmul(shares.mT, queries[part].float().permute(2, 1, 0, 3))
+        batched(shares, keys, out=grad_queries[part].permute(2, 1, 0, 3))
+        batched(shares.mT, queries[part].float().permute(2, 1, 0, 3), out=sums)
+        grad_codebooks += sums
     return grad_queries.to(queries.dtype), grad_codebooks.to(codebooks.dtype)
 
 

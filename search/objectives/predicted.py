@@ -91,6 +91,17 @@ def _check(law: Law, limits: Range, value: float, way: str) -> None:
         )
 
 
+def check_law(spec: SearchSpec, allowed: FeasibleSpace) -> None:
+    """Check that a search judged by a law, if it is, stays within what the law was fitted on.
+
+    Raises:
+        ObjectiveError: The training, or the design that it names, is outside.
+    """
+    if spec.document.objective.law is not None:
+        PredictedObjective.of(spec)
+        check_range(spec.document.objective.law, allowed)
+
+
 def check_range(law: str, allowed: FeasibleSpace) -> None:
     """Check that a law was fitted on designs as small, and as large, as a search may propose.
 

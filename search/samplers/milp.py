@@ -96,6 +96,8 @@ class MilpPlacementSampler(PlacementSampler):
 
     def _prices(self, rows: Rows, history: History) -> Floats:
         """Return prices in the goals after the first, less being better, [N, G]."""
+        if not self.priced:
+            return np.zeros((len(rows.layers), 0))
         columns = [self.allowed.table.quantities.index(name) for name in self.priced]
         prices = self.allowed.table.prices(*rows)[:, columns]
         return np.asarray(prices.astype(np.float64) * history.signs[1:])

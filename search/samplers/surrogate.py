@@ -8,6 +8,7 @@ one that does not is not mistaken for it.
 from __future__ import annotations
 
 import functools
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -43,7 +44,8 @@ class Surrogate:
             losses: Theirs, [N].
         """
         self._covariance = covariance
-        values = standardised(losses)
+        self._scale = Scale.of(losses)
+        values = self._scale.standardised(losses)
         chosen = _spread(values, _WEIGHED)
         found = _weigh(covariance, designs.take(chosen), values[chosen])
         self._weights, self.noise = found[:-1], float(found[-1])
@@ -83,6 +85,19 @@ class Surrogate:
         weights = weights + features.T @ (self._inverse @ (self._values - drawn))
         return self._covariance.scores(weights, self._shares)
 
+    def trainings(self, designs: Encoded, rng: np.random.Generator, count: int) -> Floats:
+        """Return losses that designs may come to if they are trained, luck included, [count, N].
+
+        Every row is one way in which all of them together may turn out.
+        """
+        across = self._covariance.total(designs, self._designs, self._weights) + _LEVEL
+        among = self._covariance.total(designs, designs, self._weights) + _LEVEL
+        among -= across @ self._inverse @ across.T
+        among[np.diag_indices_from(among)] += self.noise + 1e-9
+        root = np.linalg.cholesky(among)
+        drawn: Floats = across @ self._solved + rng.normal(size=(count, len(designs))) @ root.T
+        return self._scale.losses(drawn)
+
     def mean(self) -> list[Scores]:
         """Return the most likely additive parts of the loss."""
         return self._covariance.scores(self._features.T @ self._solved, self._shares)
@@ -105,18 +120,38 @@ class Surrogate:
         return np.asarray(np.linalg.cholesky(among), dtype=np.float64)
 
 
-def standardised(losses: Floats) -> Floats:
-    """Scale losses by how the better half spreads, and dampen the worst.
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """Scales losses by how the better half spreads, and dampens the worst.
 
     That a design is bad matters, not how bad; beyond two standard deviations growth is logarithmic.
+
+    Attributes:
+        middle: The median loss.
+        spread: Of the better half, as of a normal distribution; 0 if all losses are equal.
     """
-    middle, good = np.quantile(losses, [0.5, 0.1])
-    spread = (middle - good) / 1.2816  # of a normal distribution from its median to its tenth
-    if not spread > 0:
-        spread = losses.std()
-    values = (losses - middle) / spread if spread > 0 else np.zeros(len(losses))
-    beyond = np.maximum(values - 2, 0.0)
-    return np.minimum(values, 2) + np.log1p(beyond)
+
+    middle: float
+    spread: float
+
+    @classmethod
+    def of(cls, losses: Floats) -> Scale:
+        """Return the scale of losses."""
+        middle, good = np.quantile(losses, [0.5, 0.1])
+        spread = (middle - good) / 1.2816  # of a normal distribution from its median to its tenth
+        return cls(float(middle), float(spread if spread > 0 else losses.std()))
+
+    def standardised(self, losses: Floats) -> Floats:
+        """Return losses on the scale."""
+        if not self.spread > 0:
+            return np.zeros(len(losses))
+        values: Floats = (losses - self.middle) / self.spread
+        return np.asarray(np.minimum(values, 2) + np.log1p(np.maximum(values - 2, 0.0)))
+
+    def losses(self, values: Floats) -> Floats:
+        """Return the losses that have these values on the scale."""
+        plain = np.minimum(values, 2) + np.expm1(np.maximum(values - 2, 0.0))
+        return np.asarray(self.middle + self.spread * plain)
 
 
 def _spread(values: Floats, most: int) -> Ints:

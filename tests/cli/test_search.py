@@ -68,7 +68,7 @@ def test_search_prints_and_keeps_a_report(
 ) -> None:
     assert main(["search", "search.yaml", "--out", "run"]) == 0
     out, err = capsys.readouterr()
-    assert "Next: archspec report run --html run/report.html" in out
+    assert "Next: archspec report run --html run/report.html\n      archspec summary run/" in out
     assert (folder / "run" / "report.txt").read_text().split() == out.split()
     assert "1/4" in err
 

@@ -49,3 +49,14 @@ def test_small_logits_are_left_to_stock_torch(monkeypatch):
     monkeypatch.setattr(likelihood, "_nll", None)
     logits, targets = draw()
     assert torch.equal(target_nll(logits, targets), stock(logits, targets))
+
+
+def test_half_precision_is_widened_as_if_before():
+    logits = (3 * torch.randn(10, 11)).bfloat16().requires_grad_()
+    targets = torch.randint(11, (10,))
+    ours, exact = target_nll(logits, targets), stock(logits.float(), targets)
+    assert ours.dtype == torch.float32
+    torch.testing.assert_close(ours, exact)
+    found, expected = (torch.autograd.grad(nll.sum(), logits)[0] for nll in (ours, exact))
+    assert found.dtype == torch.bfloat16
+    torch.testing.assert_close(found, expected)

@@ -139,6 +139,9 @@ def play(console: Console) -> None:
 def test_progress_has_a_line_per_training(terminal: bool) -> None:
     page = io.StringIO()
     play(Console(file=page, width=80, force_terminal=terminal, no_color=True, highlight=False))
-    assert "1/5       F P E P F F          1.7217 *   12 s  90% 100%  search" in page.getvalue()
+    assert (
+        "1/5         F P E P F F           1.7217 *   12 s    90%    100%  search"
+        in page.getvalue()
+    )
     assert ("best so far" in page.getvalue()) is terminal
     assert ("about 1 min 36 s left" in page.getvalue()) is terminal

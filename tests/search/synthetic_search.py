@@ -3,7 +3,7 @@
 Run as a program by the tests that kill it: ``synthetic_search.py LOG DEATH ARGUMENT...``. DEATH is
 ``never``, ``training:N`` (SIGKILL inside the N-th training), ``told:N`` (after the N-th training,
 before its trial is told), ``slow`` or ``slow:SECONDS`` (of each training, by default 0.2, to be
-killed from outside).
+killed from outside), ``crowd:N`` (no training ends before N processes have begun one).
 """
 
 import os
@@ -28,6 +28,7 @@ class LoggedObjective:
         self.stage, _, count = death.partition(":")
         self.left = int(count or 0) if self.stage in ("training", "told") else 0
         self.pause = float(count or 0.2) if self.stage == "slow" else 0.0
+        self.crowd = int(count) if self.stage == "crowd" else 0
 
     def write(self, event: str, spec: ModelSpec, seed: int) -> None:
         with self.log.open("a") as file:
@@ -39,6 +40,8 @@ class LoggedObjective:
         if self.stage == "training" and self.left == 0:
             os.kill(os.getpid(), signal.SIGKILL)
         time.sleep(self.pause)
+        while len({line.split()[-1] for line in self.log.read_text().splitlines()}) < self.crowd:
+            time.sleep(0.05)
         value = int(spec_hash(spec)[:6], 16) / 1e6 + seed / 1e9
         self.write("end", spec, seed)
         return Outcome(value=value, metrics={"facts.nll": value}, seconds=0.1)

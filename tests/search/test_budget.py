@@ -133,7 +133,7 @@ def test_rejections_are_counted_over_different_designs(seed: int) -> None:
     assert found.exact
     assert found.num_designs == space.num_designs
     for bound in bounds:
-        assert found.rejected[bound.quantity] == pytest.approx(1 - bound.holds(prices).mean())
+        assert found.rejected[bound] == pytest.approx(1 - bound.holds(prices).mean())
     assert allowed.listed is not None
     assert found.num_feasible == len(allowed.listed)
 

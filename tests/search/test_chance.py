@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from archspec.search.additive import AdditiveModel
 from archspec.search.chance import best_so_far, chance_from_fit, chance_from_trials
 from archspec.testing.spaces import allowed_designs, small_model, space_over, tight_bounds
 
@@ -45,13 +44,8 @@ def test_the_fit_foresees_what_random_designs_come_to(sign: float, listed: bool)
         return sign * sum(effects[i, c] for i, c in enumerate(layers)) + 0.2 * rng.normal()
 
     designs = allowed.select(*space.draw(rng, 600))[:120]
-    model = AdditiveModel(
-        space.features(designs),
-        [value(d.layers) for d in designs],
-        space.feature_map.groups,
-        len(space.choices),
-    )
-    curve = chance_from_fit(allowed, model, 20, sign=sign)
+    trained = [value(d.layers) for d in designs]
+    curve = chance_from_fit(allowed, designs, trained, 20, sign=sign)
     assert curve is not None
     fresh = allowed.select(*space.draw(rng, 60_000 if not listed else 8000))
     runs = [
@@ -68,7 +62,4 @@ def test_designs_that_are_too_rare_to_draw_leave_it_open() -> None:
     space = space_over(small_model(16), ["ffn", "experts", "private"], {})
     allowed = allowed_designs(space, tight_bounds(space, share=1e-5))
     designs = space.designs(space.draw(np.random.default_rng(0), 30))
-    model = AdditiveModel(
-        space.features(designs), list(np.arange(30.0)), space.feature_map.groups, 16
-    )
-    assert chance_from_fit(allowed, model, 5, sign=1.0) is None
+    assert chance_from_fit(allowed, designs, list(np.arange(30.0)), 5, sign=1.0) is None

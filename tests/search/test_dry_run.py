@@ -96,6 +96,31 @@ def test_the_time_of_a_trial_is_that_of_a_run(search_file: Path, tmp_path: Path)
     assert stored_time(out).seconds == 1.5
 
 
+def test_sides_of_a_budget_reject_apart(search_file: Path) -> None:
+    text = search_file.read_text()
+    start = text.index("budgets:")
+    end = text.index("\n", start)
+    search_file.write_text(text[:start] + "budgets: {num_params: [0.1x, 1x]}" + text[end:])
+    upper, lower = dry_run(load_search(search_file)).budgets
+    assert (upper.side, lower.side) == ("max", "min")
+    assert upper.rejected > 0
+    assert lower.rejected == 0
+
+
+def test_a_law_is_refused_beyond_its_range(search_file: Path, capsys) -> None:
+    text = search_file.read_text()
+    start = text.index("vary:")
+    search_file.write_text(
+        text[:start] + "vary: {blocks.ffn.hidden_dim: [16, 32]}\n"
+        "objective: {kind: predicted, law: moe, train: train.yaml}\n"
+    )
+    base = search_file.parent / "model.yaml"
+    places = base.read_text()
+    base.write_text(places[: places.index("layers:")] + "layers: {num_layers: 4, default: ffn}\n")
+    assert main(["search", str(search_file), "--dry-run"]) == 2
+    assert "was fitted for num_active_params (N) of 79.0 M to 2.70 B" in capsys.readouterr().err
+
+
 def test_the_command(search_file: Path, monkeypatch, capsys) -> None:
     monkeypatch.setattr(trial_time, "_timed", lambda _base, train: 1.0 * train.num_steps)
     assert main(["search", str(search_file), "--dry-run"]) == 0

@@ -44,7 +44,10 @@ def test_planted_effects_are_found_with_their_sign(findings: Findings) -> None:
         assert effects[place].is_clear
         assert effects[place].value < 0
     assert effects["3", "private"].value == min(effect.value for effect in effects.values())
-    assert not effects["1", "private"].is_clear
+    # One interval in twenty leaves out 0 where there is nothing; all of these are small.
+    nothing = [effect for (layer, _), effect in effects.items() if layer in ("1", "4")]
+    assert sum(effect.is_clear for effect in nothing) <= 2
+    assert all(abs(effect.value) < 0.05 for effect in nothing)
     pool = next(factor for factor in found.factors if factor.kind == "pool")
     assert all(abs(effect.value) < 0.05 for effect in pool.effects)
 

@@ -45,6 +45,12 @@ def test_values_are_the_metric_and_then_prices(goals_file: Path) -> None:
         goal_values(goals, Outcome(value=2.0, metrics={}, seconds=1.0), {"flops_per_token": 7})
 
 
+def test_a_study_names_its_values(goals_file: Path, tmp_path: Path) -> None:
+    start_search(load_search(goals_file), tmp_path / "run", objective=judge)
+    study = read_workspace(tmp_path / "run").study
+    assert study.metric_names == ["facts.nll", "flops_per_token", "facts.accuracy"]
+
+
 def test_a_search_with_several_goals(goals_file: Path, tmp_path: Path) -> None:
     text = goals_file.read_text().replace(
         "finalists: 2\n", "rungs: [{tokens: 320, keep: 4}, {tokens: 640, keep: 2}]\n"

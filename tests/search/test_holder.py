@@ -1,8 +1,11 @@
 """What several workers do to one trial at the same time happens once."""
 
+import contextlib
+import dataclasses
+import functools
 import threading
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import optuna
@@ -13,8 +16,17 @@ from archspec.search.holder import AGAIN, DEATHS, DIVERGED, INTERRUPTED, Holder
 from archspec.search.leases import LEASE, WORKER, Heart, Worker, beat
 from archspec.search.storage import open_url
 
-DEAD = Worker(host="far", machine="other", pid=1, started=2, session="x")
+DEAD = dataclasses.replace(Worker.here(), pid=2**22 + 1, started=1)  # no process has the number
 CROWD = 6
+
+
+opened = contextlib.ExitStack()
+
+
+@pytest.fixture(autouse=True)
+def close() -> Iterator[None]:
+    with opened:
+        yield
 
 
 @pytest.fixture
@@ -24,7 +36,7 @@ def url(storage_url: str | None, tmp_path: Path) -> str:
 
 def holder(url: str, notes: list[str], lease: float = 60.0) -> Holder:
     """One worker's own connection to the study."""
-    storage = open_url(url)
+    storage = opened.enter_context(contextlib.closing(open_url(url)))
     study = optuna.create_study(study_name="s", storage=storage, load_if_exists=True)
 
     def queue_again(trial: optuna.trial.FrozenTrial, deaths: int) -> None:
@@ -57,19 +69,14 @@ def begin(held: Holder, worker: Worker | None = None, **attributes: object) -> i
 
 
 def at_once(*actions: Callable[[], object]) -> list[object]:
-    """Return what actions return that threads of their own begin at the same moment."""
-    barrier, found = threading.Barrier(len(actions)), [None for _ in actions]
+    with ThreadPoolExecutor(len(actions)) as pool:
+        barrier = threading.Barrier(len(actions))
 
-    def act(index: int) -> None:
-        barrier.wait()
-        found[index] = actions[index]()
+        def act(action: Callable[[], object]) -> object:
+            barrier.wait()
+            return action()
 
-    threads = [threading.Thread(target=act, args=(index,)) for index in range(len(actions))]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return found
+        return list(pool.map(act, actions))
 
 
 STORAGES = pytest.mark.parametrize(
@@ -82,26 +89,23 @@ def test_all_notice_a_death_and_its_design_is_queued_once(url: str) -> None:
     notes: list[str] = []
     crowd = [holder(url, notes) for _ in range(CROWD)]
     number = begin(crowd[0], DEAD)
-    for held in crowd:
-        held.recover()  # silent for no time yet
     at_once(*(held.recover for held in crowd))
     trials = crowd[0].study.trials
     assert trials[number].state == TrialState.FAIL
     assert trials[number].user_attrs[INTERRUPTED] == "its worker died"
     assert [(t.state, t.user_attrs[AGAIN]) for t in trials[1:]] == [(TrialState.WAITING, number)]
-    assert notes == [f"far:1 is gone; trial {number} is queued again"]
+    assert notes == [f"{DEAD} is gone; trial {number} is queued again"]
 
 
 @STORAGES
 def test_a_result_and_a_death_are_told_at_once_and_one_counts(url: str) -> None:
+    first, second = holder(url, []), holder(url, [])
     for _ in range(5):
-        first, second = holder(url, []), holder(url, [])
         number = begin(first)
-        told, given = at_once(
-            partial(first.tell, number, [1.0], {"metrics": {"a": 1.0}}),
-            partial(second.give_back, number, "its worker died", deaths=1),
-        )
-        assert told != given
+        tell = functools.partial(first.tell, number, [1.0], {"metrics": {"a": 1.0}})
+        give_back = functools.partial(second.give_back, number, "its worker died", deaths=1)
+        told, given_back = at_once(tell, give_back)
+        assert told != given_back
         trial = first.study.trials[number]
         assert trial.state == (TrialState.COMPLETE if told else TrialState.FAIL)
 
@@ -125,7 +129,7 @@ def test_a_design_that_kills_its_workers_is_given_up(url: str) -> None:
     assert trial.state == TrialState.PRUNED
     assert trial.user_attrs[DIVERGED] == "5 workers died over it"
     assert len(held.study.trials) == 1
-    assert notes == [f"far:1 is gone; trial {number} is given up: 5 workers died over it"]
+    assert notes == [f"{DEAD} is gone; trial {number} is given up: 5 workers died over it"]
 
 
 def test_who_dies_between_failing_and_queueing_loses_no_design(url: str) -> None:

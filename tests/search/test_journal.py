@@ -13,7 +13,9 @@ from archspec.errors import RunError
 from archspec.search import journal
 from archspec.search.journal import FileLock, JournalFile
 
-RECORDS = [{"op_code": n % 10, "worker_id": f"w{n}", "text": "é\n"} for n in range(6)]
+RECORDS = [
+    {"op_code": number % 10, "worker_id": f"w{number}", "text": "é\n"} for number in range(6)
+]
 
 
 class Notes(list):
@@ -26,7 +28,7 @@ def lines(records: list[dict]) -> bytes:
 
 
 def read(path: Path, notes: Notes | None = None) -> list[dict]:
-    return list(JournalFile(path, notes or Notes()).read_logs(0))
+    return list(JournalFile(path, Notes() if notes is None else notes).read_logs(0))
 
 
 def test_what_is_appended_is_read_from_any_number_on(tmp_path: Path) -> None:

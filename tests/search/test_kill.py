@@ -37,7 +37,7 @@ def test_sigkill_then_resume(death: str, search: SearchProcess) -> None:
     assert search.complete().items() >= before.items()
     assert not set(search.begun()[len(begun) :]) & finished
     search.check_end(trials=12)
-    assert "Next: archspec summary" in result.stdout
+    assert "Next: archspec report" in result.stdout
 
 
 def test_ctrl_c_says_how_to_go_on(search: SearchProcess) -> None:

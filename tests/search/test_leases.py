@@ -2,7 +2,9 @@ import dataclasses
 import multiprocessing
 import os
 import signal
+import threading
 import time
+from pathlib import Path
 
 import pytest
 from optuna.trial import FrozenTrial, TrialState, create_trial
@@ -87,7 +89,8 @@ def test_who_died_before_the_first_beat_is_lost_too() -> None:
 def test_a_neighbour_that_died_is_lost_at_once() -> None:
     child = multiprocessing.get_context("fork").Process(target=time.sleep, args=(60,))
     child.start()
-    started = int(open(f"/proc/{child.pid}/stat").read().rpartition(")")[2].split()[19])  # noqa: PTH123, SIM115
+    status = Path(f"/proc/{child.pid}/stat").read_text()
+    started = int(status.rpartition(")")[2].split()[19])
     neighbour = dataclasses.replace(HERE, pid=child.pid, started=started)
     observer = Observer(HERE, seconds=60)
     assert not observer.lost([trial(neighbour, 0)])
@@ -148,6 +151,23 @@ def test_a_training_is_interrupted_once_its_trial_is_lost() -> None:
             time.sleep(30)
         with pytest.raises(LeaseLostError):
             beating.explain()
+        beating.explain()  # said once, the worker goes on
+
+
+def test_a_trial_that_ends_while_its_beat_is_written_is_not_lost() -> None:
+    writing, ended = threading.Event(), threading.Event()
+
+    def renew(*_) -> bool:
+        writing.set()
+        return not ended.wait(5)  # "it has ended" is the answer that arrives
+
+    with heart(renew) as beating:
+        beating.hold(1)
+        writing.wait()
+        ended.set()  # the worker tells
+        time.sleep(0.2)
+        beating.let_go()
+        beating.explain()
 
 
 def test_a_failure_of_the_thread_is_raised_by_the_worker() -> None:

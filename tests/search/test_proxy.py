@@ -1,12 +1,15 @@
+import io
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rich.console import Console
 
 from archspec.cost.summary import summarize
 from archspec.errors import DivergedError
+from archspec.report.search import search_report
 from archspec.search.feasible import FeasibleSpace
 from archspec.search.objective import Outcome
 from archspec.search.proxy import spread
@@ -222,6 +225,13 @@ def test_trials_train_proxies_and_winners_are_written_at_both_sizes(
     assert found.check.of == ("d_model=64", "d_model=32")
     assert found.check.spearman == pytest.approx(-1.0)  # Widths turns the ranking round
     assert found.check.is_low
+    page = Console(file=io.StringIO(), width=100)
+    with page.capture() as said:
+        page.print(search_report(results, out))
+    words = " ".join(said.get().split())
+    assert "Trained in place of every design was a proxy of 4 layers and width 64" in words
+    assert "Warning: d_model=64 and d_model=32 rank" in words
+    assert "with a correlation of -1.00: that is low" in words
 
 
 def test_checked_designs_are_spread_over_the_ranking() -> None:

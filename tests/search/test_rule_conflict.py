@@ -22,14 +22,16 @@ def test_rules_that_exclude_each_other_are_named_with_what_is_possible() -> None
     with pytest.raises(BudgetError) as error:
         check_achievable(allowed_designs(space, ()))
     assert str(error.value) == (
-        "vary.layers: no placement has at least 3 layers of experts and no experts before "
-        "experts; the others allow 0 to 2 layers of experts; loosen one of them"
+        "vary.layers: no placement keeps to: at least 3 layers of experts; no experts before "
+        "experts (without the first, 0 to 2 layers of experts are possible); loosen one of them"
     )
 
 
 def test_ties_are_named_by_their_layers() -> None:
     space = ruled(tied=((1, 2, 3, 4),), counts=(CountRule("experts", 1, 3),))
-    with pytest.raises(BudgetError, match=r"one choice for layers 1, 2, 3, 4; the others allow"):
+    with pytest.raises(
+        BudgetError, match=r"one choice for layers 1, 2, 3, 4 \(without the first, "
+    ):
         check_achievable(allowed_designs(space, ()))
 
 

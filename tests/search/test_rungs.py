@@ -6,11 +6,13 @@ import pytest
 
 from archspec.errors import DivergedError
 from archspec.search.agreement import rank_agreement, rung_agreements
+from archspec.search.events import Finished, Listener
 from archspec.search.fidelity import Fidelity, rescaled
 from archspec.search.objective import AveragedObjective, Outcome
 from archspec.search.results import DesignResult, rank
 from archspec.search.rungs import Ladder, num_later
 from archspec.search.study import resume_search, start_search
+from archspec.search.verdict import judge as judge_verdict
 from archspec.spec.dump import spec_hash
 from archspec.spec.load import load_search, load_train
 from archspec.spec.train import Schedule
@@ -105,6 +107,33 @@ def test_survivors_climb_and_are_trained_equally_long(rung_file: Path, tmp_path:
         assert {entry.spec_hash for entry in rung.kept} == expected
     assert results.best.spec_hash in again
     assert len(results.finalists) == len(again)
+
+
+def test_as_many_hand_designs_go_along_as_are_asked_for(rung_file: Path, tmp_path: Path) -> None:
+    rung_file.write_text(rung_file.read_text() + "hand_finalists: 9\n")
+    spec, judge = load_search(rung_file), Logged()
+    results = start_search(spec, tmp_path / "run", objective=judge)
+    assert len(results.hand_designs) > 2
+    assert all(len(design.reruns) == 2 for design in results.hand_designs)
+    assert {design.trial for design in results.hand_designs} <= {d.trial for d in results.top}
+    assert judge_verdict(results).status in ("beats all", "not all", "hand wins")
+    assert len(judge.asked) <= spec.trials + num_later(spec)
+
+
+def test_what_is_left_counts_the_tokens_of_later_rungs(rung_file: Path, tmp_path: Path) -> None:
+    heard: list[Finished] = []
+
+    class Ears(Listener):
+        def on_finish(self, event: Finished) -> None:
+            heard.append(event)
+
+    start_search(load_search(rung_file), tmp_path / "run", objective=Logged(), listener=Ears())
+    trials = [event for event in heard if event.started.stage == "trial"]
+    later = 6 * 2 + 4 * 1000 / 320 + 2 * 3 * 1000 / 320  # in trials of one second, at most
+    assert trials[-1].seconds_left == pytest.approx(later)
+    assert [event.seconds_left for event in heard] == sorted(
+        (event.seconds_left for event in heard), reverse=True
+    )
 
 
 def test_designs_are_ranked_by_how_far_they_got(rung_file: Path, tmp_path: Path) -> None:

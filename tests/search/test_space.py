@@ -1,9 +1,11 @@
+import dataclasses
+
 import numpy as np
 import pytest
 
 from archspec.search.drawing import Drawing
 from archspec.search.hand import centered, hand_designs
-from archspec.search.space import Design
+from archspec.search.space import Design, Space
 from archspec.spec.dump import to_yaml
 from archspec.spec.read import parse_tree
 from archspec.spec.resolve import resolve_model
@@ -78,6 +80,18 @@ def test_hand_designs_have_names_and_respect_fixed_layers() -> None:
         "centred private": ("F F F P F F", ""),
         "centred shared0": ("F S F S F S", "pool0 16²"),
     }
+
+
+@pytest.mark.parametrize("varies", [True, False])
+def test_of_many_variants_a_few_have_hand_designs(varies: bool) -> None:
+    one = space_over(small_model(3), ["ffn", "experts"], {}).variants[0]
+    if not varies:
+        one = dataclasses.replace(one, choices=tuple((layer,) for layer in one.base.layers))
+    variants = [dataclasses.replace(one, settings={"number": n}) for n in range(40)]
+    found = hand_designs(allowed_designs(Space(variants, {}), ()))
+    others = {hand.design.variant for hand in found} - {0}
+    assert len(others) == (8 if varies else 0)
+    assert found[0].name == ("all ffn" if varies else "base")
 
 
 def test_letters_stay_apart_and_long_placements_are_grouped() -> None:

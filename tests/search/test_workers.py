@@ -14,7 +14,7 @@ from archspec.testing.searches import SearchProcess, children
 
 pytestmark = pytest.mark.slow
 PROGRAM = Path(__file__).with_name("synthetic_search.py")
-STORAGES = ["journal", "postgresql", "redis", "sqlite"]
+STORAGES = ["journal", "postgresql", "redis"]
 TRIALS = 40
 
 
@@ -39,7 +39,7 @@ def test_one_of_eight_is_killed_again_and_again(search: SearchProcess) -> None:
     rng, kills = random.Random(0), 0
     process = search.start("slow:0.5", "--workers", "8")
     await_trials(search, 4, process)
-    while process.poll() is None and kills < 8:
+    while process.poll() is None and kills < 6:
         workers = children(process.pid)
         busy = [pid for pid in workers if f" {pid}\n" in search.log.read_text()]
         if busy:
@@ -81,27 +81,28 @@ def test_everything_is_killed_and_gone_on_with(search: SearchProcess) -> None:
 
 
 def test_two_machines_share_a_run(search: SearchProcess) -> None:
-    first = search.start("slow:0.3", "--workers", "2")
+    first = search.start("crowd:4", "--workers", "2")
     search.await_begun(2, first)
-    second = search.start("slow:0.3", "--workers", "2")
+    second = search.start("crowd:4", "--workers", "2")
     for process in (first, second):
         _, err = process.communicate(timeout=300)
         assert process.returncode == 0, err
     search.check_end(TRIALS)
-    assert len({line.split()[-1] for line in search.log.read_text().splitlines()}) == 4
 
 
 @pytest.mark.parametrize("storage_url", ["postgresql"], indirect=True)
-def test_a_machine_joins_by_storage_alone(search: SearchProcess, tmp_path: Path) -> None:
-    first = search.start("slow:0.3", "--workers", "2")
-    search.await_begun(2, first)
-    joined = ["--study", search.study_name()]
-    second = search.start("slow:0.3", "--workers", "2", *joined, out=tmp_path / "elsewhere")
-    for process in (first, second):
+def test_machines_that_share_a_database_find_each_other_by_name(
+    search: SearchProcess, tmp_path: Path
+) -> None:
+    """The same command on both, at the same time; they share no directory."""
+    elsewhere = tmp_path / "elsewhere"
+    options = ["crowd:4", "--workers", "2", "--study", "ours"]
+    machines = [search.start(*options), search.start(*options, out=elsewhere)]
+    for process in machines:
         _, err = process.communicate(timeout=300)
         assert process.returncode == 0, err
     search.check_end(TRIALS)
-    winners = [(run / "best.yaml").read_text() for run in (search.out, tmp_path / "elsewhere")]
+    winners = [(run / "best.yaml").read_text() for run in (search.out, elsewhere)]
     assert winners[0] == winners[1]
 
 

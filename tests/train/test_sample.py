@@ -2,16 +2,23 @@ import json
 
 import pytest
 import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
 from archspec.compiler.compile import compile
 from archspec.errors import DataError
 from archspec.model.generate import generate
+from archspec.spec.data.text import TextSource
+from archspec.spec.data.tokens import TokensSource
 from archspec.spec.plan import PlanSpec
+from archspec.spec.train import Optimizer
 from archspec.spec.watch import Samples, Watch
 from archspec.testing.ranks import run_on_threads
+from archspec.train.data.documents.registry import open_corpus
+from archspec.train.data.tokenize import write_tokens
+from archspec.train.data.tokenizer import ByteTokenizer, FileTokenizer
 from archspec.train.events import Listener
 from archspec.train.loop import train
-from archspec.train.sample import ByteCodec, Sampler
+from archspec.train.sample import Sampler, open_codec
 
 
 class Heard(Listener):
@@ -30,7 +37,7 @@ def samples(**changes):
 
 
 def texts(spec, steps, **changes):
-    sampler = Sampler(spec, samples(**changes), ByteCodec())
+    sampler = Sampler(spec, samples(**changes), ByteTokenizer())
     model = compile(spec)
     return [sampler.sample(model, step).text for step in steps]
 
@@ -47,7 +54,7 @@ def test_at_temperature_0_it_is_the_greedy_text(spec):
     (text,) = texts(spec, [4], temperature=0.0)
     prompt = torch.tensor([list(b"The ")])
     expected = generate(compile(spec), prompt, 12)[0, 4:]
-    assert text == ByteCodec().decode(expected.tolist())
+    assert text == ByteTokenizer().decode(expected.tolist())
 
 
 def test_sampling_changes_no_loss_and_no_weight(spec, settings, tmp_path):
@@ -68,7 +75,7 @@ def test_sampling_changes_no_loss_and_no_weight(spec, settings, tmp_path):
 
 def test_the_mode_of_the_model_is_left_as_it_was(spec):
     model = compile(spec).train()
-    Sampler(spec, samples(), ByteCodec()).sample(model, 1)
+    Sampler(spec, samples(), ByteTokenizer()).sample(model, 1)
     assert model.training
 
 
@@ -79,10 +86,62 @@ def test_a_sample_that_does_not_fit_is_refused_before_training(spec, settings, t
     assert not (tmp_path / "run").exists()
 
 
-def test_bytes_come_back_and_other_tokens_are_shown():
-    codec = ByteCodec()
-    assert codec.decode(codec.encode("héllo\n")) == "héllo\n"
-    assert codec.decode([72, 256, 0xC3, 300]) == "H<256>\ufffd<300>"
+@pytest.fixture
+def words(tmp_path):
+    """A tokenizer of whole words that marks where they begin, as SentencePiece does."""
+    vocabulary = {word: n for n, word in enumerate(["<unk>", "</s>", "▁the", "▁cat", "▁sat"])}
+    made = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
+    made.pre_tokenizer = pre_tokenizers.Metaspace()
+    made.decoder = decoders.Metaspace()
+    made.add_special_tokens(["</s>"])
+    made.save(str(tmp_path / "tokenizer.json"))
+    (tmp_path / "text.txt").write_text("the cat sat " * 400)
+    return tmp_path
+
+
+def heard_of(spec, document):
+    heard = Heard()
+    train(spec, document, out=None, listener=heard)
+    return [event.text for event in heard.samples]
+
+
+def test_samples_are_written_by_the_tokenizer_of_the_data(spec, settings, words):
+    tokenizer = str(words / "tokenizer.json")
+    source = TextSource(text=str(words / "text.txt"), tokenizer=tokenizer)
+    document = settings(
+        data=[source],
+        tokens=128 * 24,
+        optimizer=Optimizer(lr=2e-2),
+        watch=Watch(sample=samples(every_steps=24, prompt="the cat", temperature=0)),
+    )
+    (text,) = heard_of(spec, document)
+    assert text.startswith(" sat the cat sat")
+    theirs = Tokenizer.from_file(tokenizer)
+    assert theirs.encode(text.strip(), add_special_tokens=False).ids[:3] == [4, 2, 3]
+
+
+def test_a_prompt_without_a_token_is_refused(spec):
+    empty = samples().model_copy(update={"prompt": ""})  # as a tokenizer that strips may make it
+    with pytest.raises(DataError, match=r"the tokenizer makes no token of the prompt ''"):
+        Sampler(spec, empty, ByteTokenizer())
+
+
+def test_token_files_are_read_by_the_tokenizer_that_made_them(spec, settings, words):
+    tokenizer = FileTokenizer(words / "tokenizer.json")
+    corpus = open_corpus(TextSource(text=str(words / "text.txt")))
+    write_tokens(corpus, tokenizer, words / "text.bin")
+    document = settings(
+        data=[TokensSource(tokens=str(words / "text.bin"))],
+        tokens=128 * 4,
+        watch=Watch(sample=samples(prompt="the")),
+    )
+    with pytest.raises(DataError, match=r"would be of bytes, but the token ids of text were made"):
+        heard_of(spec, document)
+    named = samples(prompt="the", tokenizer=str(words / "tokenizer.json"))
+    (text,) = heard_of(spec, document.model_copy(update={"watch": Watch(sample=named)}))
+    assert text
+    with pytest.raises(DataError, match=r"watch.sample: vocab_size >= 5 must hold"):
+        open_codec(document.model_copy(update={"watch": Watch(sample=named)}), [], vocab_size=4)
 
 
 def _sampled(rank, spec, document, plan):

@@ -114,9 +114,10 @@ def _limit(axes: Axes, results: SearchResults, goal: Goal) -> None:
     for budget in results.budgets:
         if budget.quantity == goal.name and low <= budget.limit <= high + 0.25 * (high - low):
             axes.axvline(budget.limit, color=INK, linewidth=1.0, linestyle=(0, (2, 2)))
-            axes.text(
-                budget.limit, 0.99, "budget ", rotation=90, ha="right", va="top", fontsize=SMALL,
-                color=QUIET, transform=axes.get_xaxis_transform(),
+            axes.annotate(
+                "budget", (budget.limit, 0.99), (3, 0), xycoords=axes.get_xaxis_transform(),
+                textcoords="offset points", rotation=90, ha="left", va="top", fontsize=SMALL,
+                color=QUIET,
             )  # fmt: skip
 
 

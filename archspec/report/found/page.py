@@ -19,6 +19,7 @@ from archspec.report.found.words import (
     choice_sentences,
     front_sentences,
     stage_sentences,
+    state,
     trust_sentences,
     verdict_sentences,
 )
@@ -32,6 +33,7 @@ from archspec.train.files import replace_text
 from archspec.units import format_count
 
 _MOST_ROWS = 200
+_LEAST = 75  # pixels for an inch of a picture; on narrower screens it is scrolled
 _HEADLINES = {
     "beats all": ("good", "The winner beats every hand design"),
     "some not run again": ("good", "The winner beats the hand designs that were run again"),
@@ -93,9 +95,8 @@ def _body(
 ) -> Iterator[str]:
     drawn = {picture.name: picture for picture in pictures(results, findings)}
     yield f"<header><h1>{escape(title)}</h1>"
-    state = "finished" if findings.is_finished else "still running, so far"
     yield (
-        f'<p class="lead">{len(results.designs)} of {results.trials} designs trained ({state}), '
+        f'<p class="lead">{state(results, findings)}, '
         f"judged by {escape(results.metric)}, sampler {escape(results.sampler)}</p></header>"
     )
     yield from _verdict(results, findings)
@@ -172,7 +173,8 @@ def _section(name: str, drawn: Mapping[str, Picture], sentences: Iterable[str]) 
         label = escape(f"{picture.title}: the same is said in words and tables", quote=True)
         yield (
             f'<div class="wide" role="img" aria-label="{label}" '
-            f'style="max-width:{picture.width * 100:.0f}px">{svg_text(picture)}</div>'
+            f'style="max-width:{picture.width * 100:.0f}px;'
+            f'--least:{picture.width * _LEAST:.0f}px">{svg_text(picture)}</div>'
         )
     yield f"{_list(notes)}</section>"
 

@@ -58,7 +58,7 @@ def _draw(figure: Any, results: SearchResults, designs: Sequence[DesignResult], 
 def _head(axes: Axes, results: SearchResults, design: DesignResult, place: int) -> None:
     name = textwrap.shorten(design_name(design), 17, placeholder="…")
     centre = place - 0.5 + _CELL / 2
-    lines = f"{name}\n{shown_value(results, design):.4g}"
+    lines = f"{name}\n{shown_value(results, design):#.4g}"
     axes.annotate(
         f"{rank_of(results, design)}", (centre, -0.7), (0, 30), textcoords="offset points",
         ha="center", va="bottom", fontsize=NORMAL + 2, fontweight="bold", color=INK,

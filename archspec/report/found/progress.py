@@ -91,6 +91,10 @@ def _points(axes: Axes, trained: Sequence[DesignResult], low: float, high: float
             if not low <= y <= high:
                 edge, arrow = (high, "^") if y > high else (low, "v")
                 axes.scatter([x], [edge], s=28, color=colour, marker=arrow, clip_on=False, zorder=3)
+                axes.annotate(
+                    f"{y:.3g}", (x, edge), (7, 0), textcoords="offset points", va="center",
+                    fontsize=SMALL, color=QUIET, annotation_clip=False,
+                )  # fmt: skip
 
 
 def _chance(axes: Axes, findings: Findings) -> None:
@@ -98,10 +102,10 @@ def _chance(axes: Axes, findings: Findings) -> None:
     if chance is None:
         return
     places = np.arange(1, len(chance.middle) + 1)
-    how = "measured" if chance.basis == "trials" else "by the fit"
+    how = "measured" if chance.basis == "trials" else "estimated"
     axes.fill_between(
         places, chance.low, chance.high, color=QUIET, alpha=0.14, linewidth=0, step="post",
-        label=f"random designs, 80% of orders ({how})",
+        label=f"eight random searches in ten ({how})",
     )  # fmt: skip
     axes.step(
         places, chance.middle, where="post", color=QUIET, linewidth=1.3, linestyle=(0, (4, 2)),

@@ -15,7 +15,8 @@ h1 { font-size: 1.8rem; line-height: 1.2; margin: 0; } p.lead { color: var(--qui
   margin: .3rem 0; }
 h2 { font-size: 1.2rem; margin: 0 0 .6rem; } h3 { font-size: 1rem; margin: 1.2rem 0 .3rem; }
 section { margin: 2.6rem 0; } ul { padding-left: 1.2rem; margin: .6rem 0; } li { margin: .3rem 0; }
-.wide { overflow-x: auto; } svg { width: 100%; height: auto; display: block; }
+.wide { overflow-x: auto; }
+svg { width: 100%; min-width: var(--least, 0); height: auto; display: block; }
 .verdict { background: var(--raised); border-left: 5px solid var(--open); border-radius: 6px;
   padding: 1.1rem 1.4rem; }
 .verdict.good { border-color: var(--good); } .verdict.bad { border-color: var(--bad); }

@@ -18,11 +18,12 @@ from archspec.report.found.words import (
     choice_sentences,
     front_sentences,
     stage_sentences,
+    state,
     trust_sentences,
     verdict_sentences,
 )
 from archspec.report.search import design_table, space_lines, table_notes
-from archspec.report.tables import Cells, plain_table
+from archspec.report.tables import Cells, plain_table, unbroken
 from archspec.search.budget import format_amount
 from archspec.search.findings import Findings
 from archspec.search.results import SearchResults
@@ -44,13 +45,15 @@ def run_report(results: SearchResults, findings: Findings, out: Path, *, width: 
     parts: list[RenderableType] = [*_head(results, findings, out), Text()]
     for title, content in _sections(results, findings, width):
         parts += [Text(title, style="bold"), *content, Text()]
-    parts += [*map(Text, _next_steps(out, findings))]
+    parts += [*map(unbroken, _next_steps(out, findings))]
     return Group(*parts)
 
 
 def _head(results: SearchResults, findings: Findings, out: Path) -> Iterator[RenderableType]:
-    state = "" if findings.is_finished else f" so far: {len(results.designs)} of {results.trials}"
-    yield Text(f"What the search of {results.name or out} found{state}", style="bold")
+    yield Text(f"What the search of {results.name or out} found", style="bold")
+    yield Text(state(results, findings), style="" if findings.is_finished else "yellow")
+    if not findings.is_finished and not findings.is_running:
+        yield unbroken(f"go on with archspec search --resume {out}")
     yield _list([*verdict_sentences(results, findings.verdict)])
     yield Text()
     for line in space_lines(results.space, results.budgets):

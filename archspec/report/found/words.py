@@ -30,6 +30,15 @@ def interval(found: Interval) -> str:
     return f"{amount(found.value)} ({amount(found.low)} to {amount(found.high)})"
 
 
+def state(results: SearchResults, findings: Findings) -> str:
+    """Say how far a search is: done, at it, or stopped."""
+    trained = len(results.designs)
+    if findings.is_finished:
+        return f"{trained} designs trained"
+    now = "still running" if findings.is_running else "stopped before its end"
+    return f"{trained} of {results.trials} designs trained so far, {now}"
+
+
 def verdict_sentences(results: SearchResults, verdict: Verdict) -> Iterator[str]:
     """Say whether the winner beats every hand design on fresh seeds."""
     winner = f"The winner ({design_name(results.best)})"
@@ -37,6 +46,8 @@ def verdict_sentences(results: SearchResults, verdict: Verdict) -> Iterator[str]
     once = [found for found in verdict.comparisons if not found.seeds]
     if verdict.status == "no hand":
         yield "No hand design fits the budgets, so there is none to compare with."
+    elif all(design.is_hand_design for design in results.designs):
+        yield "Only hand designs were trained so far, so there is nothing to compare them with."
     elif verdict.status == "hand wins":
         yield (
             f"The search did not beat the hand designs: the best of them, '{results.best.source}', "
@@ -103,6 +114,11 @@ def front_sentences(results: SearchResults, findings: Findings) -> Iterator[str]
         text += " One that lies off a panel's line is on the front by another panel's goal."
     if len(results.rungs) > 1:
         text += f" Only designs of the highest rung are compared: {len(results.top)}."
+    if results.best.trial not in findings.front:
+        text += (
+            " The winner is not among them: the front compares first runs, which all designs have, "
+            "and it won with fresh seeds."
+        )
     yield text
 
 
@@ -127,8 +143,8 @@ def chance_sentences(results: SearchResults, findings: Findings) -> Iterator[str
     band = f"{amount(chance.low[-1])} to {amount(chance.high[-1])}"
     yield (
         f"The best of {count} random designs would be at {amount(chance.middle[-1])} (80%: {band}),"
-        f" by the additive fit's values for {chance.num_designs:,} random designs within budget, "
-        "its uncertainty and the noise included; nothing of it was trained. This search came to "
+        f" by what the trained designs say of {chance.num_designs:,} random ones within budget, "
+        "uncertainty and luck included; nothing of it was trained. This search came to "
         f"{amount(reached[min(count, len(reached)) - 1])}{_when(results, findings)}."
     )
 
@@ -154,9 +170,7 @@ def choice_sentences(found: Importance | None) -> Iterator[str]:
     yield (
         f"A sum over layers predicts {share:.0%} of the differences between designs it was not "
         f"fitted to ({found.num_designs} trained); {found.noise:.2g} does not add up: luck, and "
-        "choices that depend on each other"
-        + (f"; {found.num_clipped} far-off values were drawn in" if found.num_clipped else "")
-        + "."
+        "choices that depend on each other" + _drawn_in(found.num_clipped) + "."
     )
     if share < _LITTLE:
         yield "That is little, so the effects should not be relied on."
@@ -164,6 +178,13 @@ def choice_sentences(found: Importance | None) -> Iterator[str]:
     named = [f"layer {f.name} ({f.weight:.0%})" for f in deciding if f.weight > 0.01]
     if named:
         yield f"What decides most, in shares of the variance: {', '.join(named)}."
+
+
+def _drawn_in(count: int) -> str:
+    """Say how many values lay so far out that the fit took less extreme ones."""
+    if not count:
+        return ""
+    return f"; {count} far-off value{' was' if count == 1 else 's were'} drawn in"
 
 
 def trust_sentences(results: SearchResults, findings: Findings) -> Iterator[str]:
@@ -175,19 +196,30 @@ def trust_sentences(results: SearchResults, findings: Findings) -> Iterator[str]
         )
     if findings.agreement is not None:
         yield agreement_sentence("First runs and re-runs", "finalists", findings.agreement)
+    yield from rank_sentences(results)
+
+
+def rank_sentences(results: SearchResults) -> Iterator[str]:
+    """Say whether rungs, and the two sizes of a proxy, rank designs alike."""
     checks = () if results.proxy is None else (results.proxy.check,)
     for found in (*results.rung_agreements, *checks):
-        if found is not None and found.spearman is not None:
+        if found is not None:
             yield _ranks_alike(found)
 
 
 def _ranks_alike(found: RankAgreement) -> str:
+    if found.spearman is None:
+        return (
+            f"Whether {found.of[0]} and {found.of[1]} rank designs alike cannot be told from "
+            f"{found.designs} of them."
+        )
     text = (
         f"{found.of[0]} and {found.of[1]} rank {found.designs} designs with a correlation of "
         f"{found.spearman:.2f}"
     )
     if found.is_low:
-        return f"{text}: that is low, so what is best by the one may well not be by the other."
+        warning = "that is low, so what is best by the one may well not be by the other"
+        return f"Warning: {text}: {warning}."
     return f"{text}."
 
 

@@ -12,6 +12,8 @@ from pydantic import Field, model_validator
 from archspec.blocks.base import Fault
 from archspec.schema import PositiveFloat, Schema
 
+BYTES = "bytes"  # what makes token ids of text, where no tokenizer does
+
 
 class SourceConfig(Schema):
     """One source of a mixture. Subclasses are final; ``train/data`` opens them."""
@@ -27,6 +29,11 @@ class SourceConfig(Schema):
         PositiveFloat,
         Field(description="Share of the tokens, relative to the other sources."),
     ] = 1.0
+
+    @property
+    def codec(self) -> str | None:
+        """What text is made into token ids by: a tokenizer file or bytes; None if unknown."""
+        return None
 
     @property
     @abstractmethod
@@ -62,6 +69,11 @@ class TaskConfig(SourceConfig):
     def default_name(cls, values: Mapping[str, Any]) -> object:
         """Return the task."""
         return values.get("task")
+
+    @property
+    def codec(self) -> str:
+        """Bytes: tasks are in the built-in vocabulary."""
+        return BYTES
 
     @property
     def metrics(self) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar, Self
 
 from pydantic import Field
 
+from archspec.spec.data.base import BYTES
 from archspec.spec.data.files import FilesSource, PathsField, absolute
 
 PYDOC = "pydoc"
@@ -36,6 +37,11 @@ class TextualSource(FilesSource):
     def unit(self) -> str:
         """What a target is."""
         return "byte" if self.tokenizer is None else "token"
+
+    @property
+    def codec(self) -> str:
+        """What text is made into token ids by: a tokenizer file or bytes."""
+        return self.tokenizer or BYTES
 
     def located(self, folder: pathlib.Path) -> Self:
         """Return the source with its paths absolute, read from ``folder``."""

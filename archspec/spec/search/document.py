@@ -60,6 +60,13 @@ class SearchDocument(Schema):
         Count,
         Field(description="Best designs that are trained again with two fresh seeds."),
     ] = 3
+    hand_finalists: Annotated[
+        Count,
+        Field(
+            description="Best hand designs that are trained again with them, and go along on every "
+            "rung; with all of them the verdict rests on fresh seeds alone."
+        ),
+    ] = 1
     sampler: Annotated[
         Literal["milp", "evolution", "random", "exhaustive", "tpe", "nsga2"],
         Field(

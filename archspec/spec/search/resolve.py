@@ -36,6 +36,16 @@ from archspec.spec.train import TrainSpec
 from archspec.spec.tree import Node
 from archspec.spec.validate import Reporter
 
+_AS_WRITTEN = (
+    "world_size",
+    "budgets",
+    "trials",
+    "finalists",
+    "hand_finalists",
+    "sampler",
+    "seed",
+)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Documents:
@@ -99,10 +109,7 @@ def resolve_search(
         metric=fields["objective"].metric,
         direction=fields["objective"].direction,
         seeds=fields["objective"].seeds,
-        **{
-            name: fields[name]
-            for name in ("world_size", "budgets", "trials", "finalists", "sampler", "seed")
-        },
+        **{name: fields[name] for name in _AS_WRITTEN},
     )
     return settle(spec, reporter)
 
@@ -111,6 +118,12 @@ def _check_budgets(budgets: Budgets, documents: Documents, reporter: Reporter) -
     for name, budget in budgets.given().items():
         if not budget.sides:
             reporter.report(("budgets", name), "gives no bound; add max or min")
+        least, most = budget.sides.get("min"), budget.sides.get("max")
+        if least and most and least.relative == most.relative and least.value > most.value:
+            reporter.report(
+                ("budgets", name),
+                f"min <= max must hold, but min={least.text} and max={most.text}; exchange them",
+            )
         if name in ("step_time", "decode_time") and documents.hardware is None:
             reporter.report(
                 ("budgets", name),

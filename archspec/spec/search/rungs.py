@@ -29,7 +29,7 @@ class Rung(Schema):
         Field(
             description="Best designs that go on to the next rung, where they are trained from the "
             "start; of the last rung those that are trained again with fresh seeds (default: "
-            "finalists). The best hand design always goes along."
+            "finalists). The best `hand_finalists` hand designs go along."
         ),
     ] = None
 

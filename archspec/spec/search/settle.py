@@ -47,6 +47,8 @@ def settle(spec: SearchSpec, reporter: Reporter) -> SearchSpec:
 
 def _with_finalists(spec: SearchSpec, reporter: Reporter) -> SearchSpec:
     """Take the number of finalists from the last rung, where it says how many go on."""
+    if spec.document.objective.kind == "predicted":
+        return _without_finalists(spec, reporter)
     kept = spec.rungs[-1].keep if spec.rungs else None
     if kept is None:
         return spec
@@ -58,6 +60,17 @@ def _with_finalists(spec: SearchSpec, reporter: Reporter) -> SearchSpec:
         )
     document = spec.document.model_copy(update={"finalists": kept})
     return dataclasses.replace(spec, finalists=kept, document=document)
+
+
+def _without_finalists(spec: SearchSpec, reporter: Reporter) -> SearchSpec:
+    """A law gives every seed the same, so nothing is judged again."""
+    if reporter.root.at(("finalists",)) is not None and spec.finalists:
+        reporter.report(
+            ("finalists",),
+            f"a law gives every seed the same, but finalists={spec.finalists}; remove it",
+        )
+    document = spec.document.model_copy(update={"finalists": 0})
+    return dataclasses.replace(spec, finalists=0, document=document)
 
 
 def check_law(law: str, variants: Sequence[Variant]) -> Iterator[str]:

@@ -49,6 +49,7 @@ class SearchSpec:
     seeds: int
     trials: int
     finalists: int
+    hand_finalists: int
     sampler: str
     seed: int
 

@@ -35,6 +35,7 @@ class Shard:
         tokens: How many ids there are.
         eos_id: What ends a document, where it is known.
         text_bytes: Of the text that the ids were made of, where it is known.
+        tokenizer_sha256: Of the tokenizer that made them, where it is known.
         stamp: Size and time of change when the run began.
     """
 
@@ -44,6 +45,7 @@ class Shard:
     tokens: int
     eos_id: int | None
     text_bytes: int | None
+    tokenizer_sha256: str | None
     stamp: tuple[int, int]
 
     def open(self) -> MappedIds:
@@ -111,6 +113,7 @@ def look_at(path: Path, dtype: str | None) -> Shard:
         tokens=_count(path, found.st_size, DTYPES[said], notes),
         eos_id=notes.get("eos_id"),
         text_bytes=notes.get("text_bytes"),
+        tokenizer_sha256=notes.get("tokenizer_sha256"),
         stamp=stamp,
     )
 
@@ -161,6 +164,9 @@ def _wrong_notes(values: Any) -> str | None:
         value = values.get(key)
         if value is not None and (not isinstance(value, int) or value < 0):
             return f"{key} must be a whole number, but is {value!r}"
+    made_by = values.get("tokenizer_sha256")
+    if made_by is not None and not isinstance(made_by, str):
+        return f"tokenizer_sha256 must be a text, but is {made_by!r}"
     return None
 
 
@@ -178,6 +184,7 @@ def _look_at_npy(path: Path, stamp: tuple[int, int]) -> Shard:
         tokens=len(array),
         eos_id=None,
         text_bytes=None,
+        tokenizer_sha256=None,
         stamp=stamp,
     )
 

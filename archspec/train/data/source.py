@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from archspec.spec.data.base import BYTES
 from archspec.train.data.stream import Integers, Words, words_from
 
 Mask = NDArray[np.bool_]
@@ -66,6 +67,7 @@ class DataSource(ABC):
         bytes_per_target: Of text, mean bytes of a target of :meth:`evaluation`; None of anything
             else.
         sha256: Hash of the data, for the record.
+        codec_sha256: Hash of the tokenizer that its text became token ids by; None if unknown.
         epoch_tokens: Tokens of all data, once; None where they have no end.
     """
 
@@ -74,6 +76,7 @@ class DataSource(ABC):
     choices: range | None
     bytes_per_target: float | None = None
     sha256: str
+    codec_sha256: str | None = BYTES
     epoch_tokens: int | None = None
 
     @abstractmethod

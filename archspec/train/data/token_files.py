@@ -49,6 +49,7 @@ class TokenFiles(TokenStream):
         self._eos_id = _agreed_eos(self._shards) if eos_id is None else eos_id
         self.bounded = index_suffix is not None or self._eos_id is not None
         self.bytes_per_token = _bytes_per_token(self._shards)
+        self.codec_sha256 = _agreed_tokenizer(self._shards)
         layout = [f"{shard.dtype.str} {self._eos_id}" for shard in self._shards]
         self.sha256 = join_hashes([fingerprint(paths), *layout])
         self._open = functools.lru_cache(maxsize=MOST_OPEN)(self._open_shard)
@@ -127,6 +128,17 @@ def _agreed_eos(shards: Sequence[Shard]) -> int | None:
                 f"{first.eos_id} in {first.path}; write both with one tokenizer"
             )
     return first.eos_id
+
+
+def _agreed_tokenizer(shards: Sequence[Shard]) -> str | None:
+    known = [shard for shard in shards if shard.tokenizer_sha256 is not None]
+    for shard in known:
+        if shard.tokenizer_sha256 != known[0].tokenizer_sha256:
+            raise DataError(
+                f"{shard.path}: its ids were made by another tokenizer than those of "
+                f"{known[0].path}; write both with one tokenizer"
+            )
+    return known[0].tokenizer_sha256 if known else None
 
 
 def _index_of(shard: Shard, suffix: str) -> Path:

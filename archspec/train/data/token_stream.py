@@ -23,11 +23,13 @@ class TokenStream(ABC):
         bounded: Whether it is known where documents end.
         bytes_per_token: Of the text in UTF-8 that the tokens were made of, on average over all of
             it, ends of documents included; None where that is not known.
+        codec_sha256: Hash of the tokenizer that made the ids of text; None where that is not known.
     """
 
     sha256: str
     bounded: bool
     bytes_per_token: float | None
+    codec_sha256: str | None
 
     @abstractmethod
     def __len__(self) -> int:
@@ -66,13 +68,24 @@ class ArrayTokens(TokenStream):
         eos_id: The token that ends a document.
         text_bytes: Of the text that they were made of.
         sha256: Hash of that.
+        codec_sha256: Hash of the tokenizer.
         what: What it was, for messages.
     """
 
     bounded = True
 
-    def __init__(self, ids: Ids, *, eos_id: int, text_bytes: int, sha256: str, what: str) -> None:
+    def __init__(
+        self,
+        ids: Ids,
+        *,
+        eos_id: int,
+        text_bytes: int,
+        sha256: str,
+        codec_sha256: str | None,
+        what: str,
+    ) -> None:
         self.sha256 = sha256
+        self.codec_sha256 = codec_sha256
         self.bytes_per_token = text_bytes / len(ids)
         self._ids = ids
         self._eos_id = eos_id

@@ -68,6 +68,7 @@ def tokenize_in_memory(corpus: Corpus, tokenizer: Tokenizer) -> ArrayTokens:
         eos_id=tokenizer.eos_id,
         text_bytes=sum(part.text_bytes for part in parts),
         sha256=corpus_hash(corpus, tokenizer),
+        codec_sha256=tokenizer.sha256,
         what=corpus.what,
     )
 

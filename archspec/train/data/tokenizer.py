@@ -1,8 +1,10 @@
-"""What makes token ids of text: its bytes, or a tokenizer of HuggingFace's `tokenizers`."""
+"""From text to token ids and back: by its bytes, or a tokenizer of HuggingFace's `tokenizers`."""
 
 from __future__ import annotations
 
+import functools
 import hashlib
+import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,17 +13,18 @@ from typing import Any
 import numpy as np
 
 from archspec.errors import DataError, suggest
+from archspec.spec.data.base import BYTES
 from archspec.train.data.extra import import_extra
 from archspec.train.data.paths import reading
 from archspec.train.data.token_stream import Ids
-from archspec.train.vocabulary import EOS, FIRST_ENTITY
+from archspec.train.vocabulary import EOS, FIRST_ENTITY, NUM_BYTES
 
 # What published tokenizers call the end of a document; the first that a tokenizer has is taken.
 USUAL_ENDS = ("<|endoftext|>", "<|end_of_text|>", "<|end_of_sentence|>", "</s>", "<eos>", "[EOS]")
 
 
 class Tokenizer(ABC):
-    """From text to token ids.
+    """From text to token ids and back.
 
     Attributes:
         vocab_size: Every id is below it.
@@ -42,17 +45,26 @@ class Tokenizer(ABC):
     def encode(self, texts: Sequence[str]) -> list[Ids]:
         """Return the ids of each text, without any that begin or end it."""
 
+    @abstractmethod
+    def decode(self, token_ids: Sequence[int]) -> str:
+        """Return the text of ids; one that is no text is shown as ``<ID>``."""
+
 
 class ByteTokenizer(Tokenizer):
     """The bytes of UTF-8."""
 
     vocab_size = FIRST_ENTITY
     eos_id = EOS
-    sha256 = "bytes"
+    sha256 = BYTES
 
     def encode(self, texts: Sequence[str]) -> list[Ids]:
         """Return the bytes of each text."""
         return [np.frombuffer(text.encode(), dtype=np.uint8) for text in texts]
+
+    def decode(self, token_ids: Sequence[int]) -> str:
+        """Join bytes to characters; a byte that makes none becomes the replacement character."""
+        parts = (bytes([i]) if i < NUM_BYTES else f"<{i}>".encode() for i in token_ids)
+        return b"".join(parts).decode(errors="replace")
 
 
 class FileTokenizer(Tokenizer):
@@ -60,13 +72,15 @@ class FileTokenizer(Tokenizer):
 
     Args:
         path: The file.
-        eos_token: Ends a document; None for a usual one.
+        eos_token: Ends a document; None for a usual one. Looked for when `eos_id` is first read,
+            since text can be decoded without.
 
     Raises:
-        DataError: The file is no tokenizer, the extra is missing, or nothing ends a document.
+        DataError: The file is no tokenizer, or the extra is missing.
     """
 
-    def __init__(self, path: Path, eos_token: str | None) -> None:
+    def __init__(self, path: Path, eos_token: str | None = None) -> None:
+        self._path, self._eos_token = path, eos_token
         tokenizers = import_extra("tokenizers", extra="tokenizers", what=f"{path}: a tokenizer")
         with reading(path):
             content = path.read_bytes()
@@ -81,16 +95,30 @@ class FileTokenizer(Tokenizer):
         if not vocabulary:
             raise DataError(f"{path}: the tokenizer has no tokens; train it, or name another")
         self.vocab_size = max(vocabulary.values()) + 1
-        self.eos_id = _find_eos(path, self._tokenizer, eos_token)
         self.sha256 = hashlib.sha256(content).hexdigest()
+
+    @functools.cached_property
+    def eos_id(self) -> int:  # type: ignore[override]  # set once, when it is first needed
+        """What ends a document. Raises DataError if nothing does."""
+        return _find_eos(self._path, self._tokenizer, self._eos_token)
 
     def encode(self, texts: Sequence[str]) -> list[Ids]:
         """Return the ids of each text."""
         found = self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
         return [np.array(encoding.ids, dtype=np.uint32) for encoding in found]
 
+    def decode(self, token_ids: Sequence[int]) -> str:
+        """Return the text of ids, special tokens by their names."""
+        runs = itertools.groupby(token_ids, lambda i: self._tokenizer.id_to_token(i) is not None)
+        return "".join(
+            self._tokenizer.decode(list(run), skip_special_tokens=False)
+            if known
+            else "".join(f"<{i}>" for i in run)
+            for known, run in runs
+        )
 
-def open_tokenizer(path: str | None, eos_token: str | None) -> Tokenizer:
+
+def open_tokenizer(path: str | None, eos_token: str | None = None) -> Tokenizer:
     """Open a tokenizer file, or the bytes for None. Raises DataError."""
     if path is not None:
         return FileTokenizer(Path(path), eos_token)

@@ -55,6 +55,7 @@ class Windows(DataSource):
     ) -> None:
         self.name = name
         self.sha256 = join_hashes(part.sha256 for part in (tokens, apart) if part is not None)
+        self.codec_sha256 = tokens.codec_sha256
         self.bytes_per_target = (tokens if apart is None else apart).bytes_per_token
         self._tokens, self._separate = tokens, separate
         self._seq_len, self._vocab_size = seq_len, vocab_size

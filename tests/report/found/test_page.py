@@ -93,11 +93,12 @@ def test_names_from_strangers_are_text(run: SearchRun, findings: Findings) -> No
 
 
 def test_a_page_of_a_search_that_runs(run: SearchRun, findings: Findings) -> None:
-    early = findings.model_copy(update={"is_finished": False, "importance": None, "chance": None})
+    changes = {"is_finished": False, "is_running": True, "importance": None, "chance": None}
+    early = findings.model_copy(update=changes)
     designs = tuple(d.model_copy(update={"reruns": ()}) for d in run.results.designs)
     page = page_of(run.results.model_copy(update={"designs": designs}), early)
     ET.fromstring(page.removeprefix("<!DOCTYPE html>"))
-    assert "still running, so far" in page
+    assert "24 of 24 designs trained so far, still running" in page
 
 
 def test_the_same_search_gives_the_same_page(run: SearchRun, findings: Findings) -> None:

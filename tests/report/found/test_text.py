@@ -54,7 +54,8 @@ def test_a_search_that_runs_is_said_to(run: SearchRun, findings: Findings) -> No
     early = findings.model_copy(update={"is_finished": False, "importance": None, "chance": None})
     guided = run.results.model_copy(update={"sampler": "milp"})
     text = printed(guided, early, 80)
-    assert "found so far: 24 of 24" in text
+    assert "24 of 24 designs trained so far, stopped before its end" in text
+    assert "go on with archspec search --resume runs/mini" in text
     assert "cannot be told from fewer than 8 designs" in text
     assert "too few designs were" in text
 

@@ -48,9 +48,9 @@ def test_the_end_of_documents_can_be_named(tmp_path):
     theirs = save(path, ["<s>", "<stop>"])
     assert FileTokenizer(path, "<stop>").eos_id == theirs.token_to_id("<stop>")
     with pytest.raises(DataError, match=r"has no token '<stpo>' .*; did you mean '<stop>'\?"):
-        FileTokenizer(path, "<stpo>")
+        _ = FileTokenizer(path, "<stpo>").eos_id
     with pytest.raises(DataError, match=r"none of the tokens .* by eos_token; known: <s>, <stop>"):
-        FileTokenizer(path, None)
+        _ = FileTokenizer(path, None).eos_id
 
 
 def test_what_is_no_tokenizer_is_refused(tmp_path, opened):
@@ -67,8 +67,19 @@ def test_what_is_no_tokenizer_is_refused(tmp_path, opened):
         opened({"text": "pydoc", "tokenizer": "tokenizer.json"}, vocab_size=275)
 
 
+def test_text_comes_back(tmp_path):
+    save(tmp_path / "tokenizer.json", ["<|endoftext|>"])
+    for codec in (FileTokenizer(tmp_path / "tokenizer.json"), ByteTokenizer()):
+        for text in ("the cat ate", "  ünïcode\n", ""):
+            assert codec.decode(codec.encode([text])[0].tolist()) == text
+    ours = FileTokenizer(tmp_path / "tokenizer.json")
+    first = ours.encode(["the"])[0].tolist()
+    assert ours.decode([*first, 280, 999, 0, *first]) == "the<280><999><|endoftext|>the"
+
+
 def test_bytes():
     ours = ByteTokenizer()
+    assert ours.decode([72, 256, 0xC3, 300]) == "H<256>\ufffd<300>"
     (ids,) = ours.encode(["aä"])
     assert ids.tolist() == list("aä".encode())
     assert (ours.eos_id, ours.dtype) == (257, "uint16")

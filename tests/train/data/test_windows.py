@@ -12,7 +12,9 @@ END = 0
 
 def stream(ids):
     ids = np.asarray(ids, dtype=np.uint16)
-    return ArrayTokens(ids, eos_id=END, text_bytes=len(ids), sha256="0", what="ids")
+    return ArrayTokens(
+        ids, eos_id=END, text_bytes=len(ids), sha256="0", codec_sha256=None, what="ids"
+    )
 
 
 def windows(ids, *, apart=None, held_out=0.0, separate=True, seq_len=4, max_tokens=10**6):

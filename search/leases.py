@@ -23,6 +23,8 @@ from typing import Any
 
 from optuna.trial import FrozenTrial
 
+from archspec.search.interrupting import interruptible
+
 WORKER, LEASE = "worker", "lease"
 LEASE_SECONDS = 60.0
 BEATS = 6  # of a lease's seconds; so many may be late before it counts as lost
@@ -168,7 +170,6 @@ class Heart:
         renew: Writes a beat of a trial; returns False if the trial is no longer the worker's.
         look: Called every few seconds as well; returns why the worker should end at once, if so.
         seconds: That a lease lasts.
-        interrupt: Called in the thread when the training at hand should end.
     """
 
     def __init__(
@@ -177,17 +178,15 @@ class Heart:
         look: Callable[[], str | None],
         *,
         seconds: float,
-        interrupt: Callable[[], None],
     ) -> None:
         self._renew = renew
         self._look = look
         self._seconds = seconds
-        self._interrupt = interrupt
         self._lock = threading.Lock()
         self._ended = threading.Event()
         self._trial: int | None = None
         self._beat = 0
-        self._training = False
+        self._interrupt: Callable[[], None] | None = None  # the training at hand, if there is one
         self.lost = False
         self.ending: str | None = None
         self.failure: Exception | None = None
@@ -222,16 +221,21 @@ class Heart:
 
     @contextlib.contextmanager
     def interrupting(self) -> Iterator[None]:
-        """Have the code inside interrupted once the trial is lost or the worker should end."""
-        with self._lock:
-            self._training = True
-            if self.lost or self.ending or self.failure:
-                self._stop_training()
-        try:
-            yield
-        finally:
+        """Have the code inside interrupted once the trial is lost or the worker should end.
+
+        Raises:
+            KeyboardInterrupt: Then; ``explain`` says why.
+        """
+        with interruptible() as interrupt:
             with self._lock:
-                self._training = False
+                self._interrupt = interrupt
+                if self.lost or self.ending or self.failure:
+                    self._stop_training()
+            try:
+                yield
+            finally:
+                with self._lock:
+                    self._interrupt = None
 
     def explain(self) -> None:
         """Raise what an interruption was about; do nothing if it was somebody's Ctrl-C."""
@@ -271,9 +275,9 @@ class Heart:
                 self._stop_training()
 
     def _stop_training(self) -> None:
-        if self._training:
-            self._training = False
-            self._interrupt()
+        interrupt, self._interrupt = self._interrupt, None
+        if interrupt is not None:
+            interrupt()
 
 
 def _machine() -> str:

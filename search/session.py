@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import signal
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -81,9 +79,7 @@ class Session:
         self._storage = workspace.storage
         self._exhausted = False
         self.trials = Trials(workspace.study, workspace.allowed)
-        self._heart = Heart(
-            self._renew, self._look, seconds=terms.lease, interrupt=_interrupt_main_thread
-        )
+        self._heart = Heart(self._renew, self._look, seconds=terms.lease)
         worker = Worker.here()
 
         def hold(study: optuna.Study, key: str, queue_again: Callable[..., None]) -> Holder:
@@ -299,11 +295,3 @@ class Session:
     def _raise_if_ending(self) -> None:
         if self._heart.ending is not None:
             raise StoppedError(f"stopped by {self._heart.ending}") from None
-
-
-def _interrupt_main_thread() -> None:
-    """Have a KeyboardInterrupt raised where the training runs, if Ctrl-C would do the same."""
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        main = threading.main_thread().ident
-        assert main is not None, "the main thread runs"
-        signal.pthread_kill(main, signal.SIGINT)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+from collections.abc import Iterator
+
 import pytest
 
 # The contracts live in the package; a failing assertion there should explain itself too.
@@ -14,3 +17,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="write what is printed now into the golden files, to be read before it is committed",
     )
+
+
+@pytest.fixture
+def ctrl_c() -> Iterator[None]:
+    """Have Ctrl-C interrupt here and in processes started meanwhile, as it does in a terminal.
+
+    A shell has its background jobs ignore it, of which these tests may be one.
+    """
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)

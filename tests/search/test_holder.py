@@ -48,7 +48,7 @@ def holder(url: str, notes: list[str], lease: float = 60.0) -> Holder:
         study,
         key="key",
         worker=Worker.here(),
-        heart=Heart(lambda *_: True, lambda: None, seconds=lease, interrupt=lambda: None),
+        heart=Heart(lambda *_: True, lambda: None, seconds=lease),
         lease=lease,
         queue_again=queue_again,
         notify=notes.append,

@@ -40,6 +40,7 @@ def test_sigkill_then_resume(death: str, search: SearchProcess) -> None:
     assert "Next: archspec report" in result.stdout
 
 
+@pytest.mark.usefixtures("ctrl_c")
 def test_ctrl_c_says_how_to_go_on(search: SearchProcess) -> None:
     process = search.start("slow")
     search.await_begun(4, process)

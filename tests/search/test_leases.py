@@ -122,7 +122,7 @@ def test_attributes_of_somebody_elses_are_none(attributes) -> None:
 
 
 def heart(renew, look=lambda: None) -> Heart:
-    return Heart(renew, look, seconds=0.3, interrupt=lambda: os.kill(os.getpid(), signal.SIGINT))
+    return Heart(renew, look, seconds=0.3)
 
 
 def test_beats_go_up_while_a_trial_is_held() -> None:

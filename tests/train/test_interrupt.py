@@ -16,6 +16,7 @@ def test_a_request_that_several_pass_on_is_one(number):
         assert stop.asked
 
 
+@pytest.mark.usefixtures("ctrl_c")
 def test_a_later_one_acts_as_it_always_does(monkeypatch):
     monkeypatch.setattr(interrupt, "SAME_REQUEST", 0.0)
     with stop_on_signals() as stop:

@@ -122,6 +122,8 @@ def _open_journal(path: Path, notify: Callable[[str], None]) -> JournalStorage:
 
 
 def _open_database(url: str) -> RDBStorage:
+    from sqlalchemy.exc import IntegrityError
+
     sqlite = url.startswith("sqlite")
     driver = urlsplit(url).scheme.partition("+")[2]
     options: dict[str, Any] = (
@@ -133,8 +135,12 @@ def _open_database(url: str) -> RDBStorage:
         try:
             storage = RDBStorage(url, engine_kwargs=options)
         except Exception as error:
-            # Several processes may make the tables of a new database at the same time.
-            if attempt + 1 == _ATTEMPTS or "already exists" not in f"{error} {error.__cause__}":
+            # Several processes may make the tables of a new database, and write the first row of
+            # one, at the same time.
+            theirs = isinstance(error, IntegrityError) or (
+                "already exists" in f"{error} {error.__cause__}"
+            )
+            if attempt + 1 == _ATTEMPTS or not theirs:
                 raise
             time.sleep(0.2 * (attempt + 1))
         else:

@@ -1,8 +1,11 @@
 """Where studies are kept: opened on a user's word, run no code, and readable by others."""
 
+import contextlib
 import json
+import multiprocessing
 import os
 import pickle
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
 import optuna
@@ -32,7 +35,9 @@ def judge(spec: ModelSpec, seed: int) -> Outcome:
     return Outcome(value=value, metrics={"facts.nll": value}, seconds=1.0)
 
 
-@pytest.mark.parametrize("storage_url", ["journal", "sqlite", "postgresql", "redis"], indirect=True)
+@pytest.mark.parametrize(
+    "storage_url", ["journal", "sqlite", "postgresql", "mysql", "redis"], indirect=True
+)
 def test_a_study_is_what_a_dashboard_can_show(
     search_file: Path,
     tmp_path: Path,
@@ -59,6 +64,26 @@ def test_a_study_is_what_a_dashboard_can_show(
             "source", "spec_hash", "prices", "metrics", "seconds", "worker", "lease",
         }  # fmt: skip
     assert json.loads(json.dumps(study.user_attrs))
+
+
+def begin_study(url: str, everybody: Barrier) -> None:
+    everybody.wait()
+    with contextlib.closing(open_url(url)) as storage:
+        optuna.create_study(study_name="s", storage=storage, load_if_exists=True)
+
+
+@pytest.mark.parametrize("storage_url", ["sqlite", "postgresql", "mysql"], indirect=True)
+def test_several_begin_a_database_at_once(storage_url: str) -> None:
+    context = multiprocessing.get_context("fork")
+    everybody = context.Barrier(4)
+    crowd = [context.Process(target=begin_study, args=(storage_url, everybody)) for _ in range(4)]
+    for process in crowd:
+        process.start()
+    for process in crowd:
+        process.join()
+    assert [process.exitcode for process in crowd] == [0, 0, 0, 0]
+    with contextlib.closing(open_url(storage_url)) as storage:
+        assert [study.study_name for study in storage.get_all_studies()] == ["s"]
 
 
 def test_a_pickle_in_redis_is_not_read(redis: str, search_file: Path, tmp_path: Path) -> None:

@@ -126,6 +126,8 @@ class Patience:
                 return reason
         if isinstance(error, exc.DBAPIError) and error.connection_invalidated:
             return reason
+        if isinstance(error, exc.PendingRollbackError):  # Optuna went on after the connection broke
+            return reason
         raise RunError(f"{self._name}: refuses: {reason}") from None
 
     def _reason_of_redis(self, error: Exception) -> str:

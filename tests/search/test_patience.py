@@ -4,8 +4,9 @@ import time
 
 import optuna
 import pytest
-from optuna.exceptions import UpdateFinishedTrialError
+from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 from optuna.trial import TrialState
+from sqlalchemy.exc import PendingRollbackError
 
 from archspec.errors import RunError
 from archspec.search import patience
@@ -90,6 +91,20 @@ def test_a_limit_of_this_process_is_not_waited_for() -> None:
 def test_answers_are_passed_on(error: Exception) -> None:
     with pytest.raises(type(error)):
         Patience("disk", lambda _: None).call(Flaky(error))
+
+
+def test_a_connection_that_is_lost_within_a_transaction_is_waited_for() -> None:
+    """Optuna asks again on the connection that it just lost, and hears only of that."""
+    errors = [PendingRollbackError("Can't reconnect until invalid transaction is rolled back.")] * 3
+
+    def read() -> str:
+        if errors:
+            raise StorageInternalError from errors.pop()
+        return "done"
+
+    notes: list[str] = []
+    assert Patience("database", notes.append).call(read) == "done"
+    assert notes[0].startswith("database: Can't reconnect")
 
 
 def test_it_is_a_storage_like_any_other() -> None:

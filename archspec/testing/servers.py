@@ -1,4 +1,4 @@
-"""Database servers of a test's own: PostgreSQL and Redis, where they are installed."""
+"""Database servers of a test's own: PostgreSQL, MariaDB and Redis, where they are installed."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 _DEBIAN = Path("/usr/lib/postgresql")  # its package keeps the server's programs off PATH
 
@@ -77,6 +78,29 @@ class Postgres:
             raise RuntimeError(f"{program} failed with {done.returncode}:\n{done.stdout}")
 
 
+class MariaDB:
+    """A MariaDB server that runs; anybody who reaches its port may do anything.
+
+    Args:
+        port: Where it listens.
+    """
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+
+    def url(self, database: str) -> str:
+        """Make a database and return the URL of Optuna's storage in it."""
+        with self.connect() as connection, connection.cursor() as cursor:
+            cursor.execute(f"CREATE DATABASE `{database}`")
+        return f"mysql+pymysql://archspec@127.0.0.1:{self.port}/{database}"
+
+    def connect(self) -> Any:
+        """Return a connection of PyMySQL's."""
+        import pymysql
+
+        return pymysql.connect(host="127.0.0.1", port=self.port, user="archspec")
+
+
 def why_no_postgres() -> str | None:
     """Say why no PostgreSQL server can be had here, None if one can."""
     if _postgres_program("initdb") is None:
@@ -84,6 +108,13 @@ def why_no_postgres() -> str | None:
     if os.geteuid() == 0 and _unprivileged() is None:
         return "PostgreSQL refuses to run as root, and there is no user postgres"
     return None if find_spec("psycopg") else "psycopg is not installed; pip install '.[test]'"
+
+
+def why_no_mariadb() -> str | None:
+    """Say why no MariaDB server can be had here, None if one can."""
+    if _mariadb_program() is None:
+        return "there is no MariaDB server here; apt-get install mariadb-server-core"
+    return None if find_spec("pymysql") else "PyMySQL is not installed; pip install '.[test]'"
 
 
 def why_no_redis() -> str | None:
@@ -104,6 +135,52 @@ def postgres_server() -> Iterator[Postgres]:
         finally:
             with contextlib.suppress(RuntimeError):  # a test that failed may have left it down
                 server.stop()
+
+
+@contextlib.contextmanager
+def mariadb_server() -> Iterator[MariaDB]:
+    """Run a MariaDB server."""
+    found = _mariadb_program()
+    assert found is not None, "why_no_mariadb() was asked before"
+    with _open_folder() as folder, (folder / "log").open("wb") as log:
+        running = MariaDB(free_port())
+        server = subprocess.Popen(
+            [
+                found,
+                "--no-defaults",  # first, by its rules
+                f"--datadir={folder}",
+                f"--socket={folder / 'socket'}",
+                f"--port={running.port}",
+                "--bind-address=127.0.0.1",
+                "--character-set-server=utf8mb4",  # as the packages and newer versions have it
+                "--skip-grant-tables",  # else it wants tables of users, which take seconds to make
+                "--innodb-flush-method=nosync",
+                *(["--user=root"] if os.geteuid() == 0 else []),
+            ],
+            stdout=log,
+            stderr=log,
+        )
+        try:
+            _await_mariadb(running, server, folder / "log")
+            yield running
+        finally:
+            server.terminate()
+            server.wait()
+
+
+def _await_mariadb(running: MariaDB, server: subprocess.Popen[bytes], log: Path) -> None:
+    import pymysql
+
+    until = time.monotonic() + 30
+    while True:
+        try:
+            running.connect().close()
+        except pymysql.err.OperationalError:
+            if server.poll() is not None or time.monotonic() > until:
+                raise RuntimeError(f"mariadbd does not answer:\n{log.read_text()}") from None
+            time.sleep(0.05)
+        else:
+            return
 
 
 @contextlib.contextmanager
@@ -156,6 +233,11 @@ def _postgres_program(name: str) -> str | None:
     versions = sorted(_DEBIAN.glob("*/bin"), key=lambda path: float(path.parent.name))
     path = os.pathsep.join([*map(str, reversed(versions)), os.environ.get("PATH", "")])
     return shutil.which(name, path=path)
+
+
+def _mariadb_program() -> str | None:
+    # Debian keeps servers in /usr/sbin, which is on the PATH of root alone.
+    return shutil.which("mariadbd", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
 
 
 def _unprivileged() -> str | None:

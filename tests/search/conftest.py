@@ -6,9 +6,12 @@ from pathlib import Path
 import pytest
 
 from archspec.testing.servers import (
+    MariaDB,
     Postgres,
+    mariadb_server,
     postgres_server,
     redis_server,
+    why_no_mariadb,
     why_no_postgres,
     why_no_redis,
 )
@@ -80,6 +83,14 @@ def postgres() -> Iterator[Postgres]:
 
 
 @pytest.fixture(scope="session")
+def mariadb() -> Iterator[MariaDB]:
+    """A MariaDB server."""
+    _skip_without_server(why_no_mariadb())
+    with mariadb_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
 def redis() -> Iterator[str]:
     """The URL of a Redis server; one database holds the journal of one test."""
     _skip_without_server(why_no_redis())
@@ -89,13 +100,16 @@ def redis() -> Iterator[str]:
 
 @pytest.fixture
 def storage_url(request: pytest.FixtureRequest, tmp_path: Path) -> str | None:
-    """Where the study of a test is; by parameter journal, sqlite, postgresql or redis."""
+    """Where the study of a test is; by parameter journal, sqlite, postgresql, mysql or redis."""
     match getattr(request, "param", "journal"):
         case "sqlite":
             return f"sqlite:///{tmp_path / 'study.db'}"
         case "postgresql":
-            server: Postgres = request.getfixturevalue("postgres")
-            return server.url(f"test_{secrets.token_hex(4)}")
+            postgres: Postgres = request.getfixturevalue("postgres")
+            return postgres.url(f"test_{secrets.token_hex(4)}")
+        case "mysql":
+            mariadb: MariaDB = request.getfixturevalue("mariadb")
+            return mariadb.url(f"test_{secrets.token_hex(4)}")
         case "redis":
             return f"{request.getfixturevalue('redis')}/{secrets.randbelow(16)}"
     return None

@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import functools
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,6 +13,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
+from archspec.search.claims import CLAIMED, Verdict
 from archspec.search.holder import AGAIN, DEATHS, DIVERGED, INTERRUPTED, Holder
 from archspec.search.leases import LEASE, WORKER, Heart, Worker, beat
 from archspec.search.storage import open_url
@@ -80,7 +82,7 @@ def at_once(*actions: Callable[[], object]) -> list[object]:
 
 
 STORAGES = pytest.mark.parametrize(
-    "storage_url", ["journal", "sqlite", "postgresql", "redis"], indirect=True
+    "storage_url", ["journal", "sqlite", "postgresql", "mysql", "redis"], indirect=True
 )
 
 
@@ -108,6 +110,25 @@ def test_a_result_and_a_death_are_told_at_once_and_one_counts(url: str) -> None:
         assert told != given_back
         trial = first.study.trials[number]
         assert trial.state == (TrialState.COMPLETE if told else TrialState.FAIL)
+
+
+@STORAGES
+def test_of_all_who_come_upon_one_design_one_may_train_it(url: str) -> None:
+    """A read must show what others wrote before it, however the storage isolates transactions."""
+    crowd = [holder(url, []) for _ in range(CROWD)]
+
+    def propose(held: Holder) -> Verdict:
+        held.study.get_trials()  # a snapshot that is outdated soon
+        number = begin(held)
+        verdict = held.claim(number)
+        if verdict is not Verdict.OURS:
+            held.withdraw(number, "another trial has the design")
+        return verdict
+
+    verdicts = at_once(*(functools.partial(propose, held) for held in crowd))
+    assert Counter(verdicts) == {Verdict.OURS: 1, Verdict.TAKEN: CROWD - 1}
+    held = [trial for trial in crowd[0].study.trials if trial.state == TrialState.RUNNING]
+    assert [trial.user_attrs[CLAIMED] for trial in held] == [True]
 
 
 def test_a_result_whose_answer_was_lost_counts(url: str) -> None:

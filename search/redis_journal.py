@@ -70,7 +70,7 @@ class RedisJournal(BaseJournalBackend):
         """Let go of the connections."""
         self._redis.close()
 
-    def _parsed(self, number: int, record: bytes | None) -> dict[str, Any]:
+    def _parsed(self, number: int, record: bytes | str | None) -> dict[str, Any]:
         if record is None:
             raise RunError(
                 f"{self._name}: record {number} is gone; a server that holds studies must not "

@@ -79,7 +79,7 @@ bench-train: $(READY) ## measure training beside other libraries, write docs/tra
 	@echo "Measuring training on this CPU, best with nothing else running."
 	@$(BIN)/python -m benchmarks train
 
-bench-search: $(READY) ## compare samplers, or go on with it, write docs/search_proof.md; 20 minutes
+bench-search: $(READY) ## compare samplers, or go on with it, write docs/search_proof.md; 25 minutes
 	@echo "Installing what draws the figures."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check \
 		-c constraints.txt -e '.[plot]'

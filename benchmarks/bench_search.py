@@ -3,7 +3,7 @@
 On synthetic placements whose best design is known exactly, on a space small enough to list, and on
 the table of trained models that `bench_search_table` makes, if it is there. What is done is kept in
 runs/search_proof, so a run that is stopped goes on when it is started again. Results and figures go
-to benchmarks/results/. About 20 minutes on two idle cores.
+to benchmarks/results/. About 25 minutes on two cores.
 """
 
 from __future__ import annotations

@@ -148,11 +148,13 @@ def _fitting(results: Sequence[Result]) -> str:
 
 
 def _fast(report: Report) -> Goal:
-    slowest = max(report.timings, key=lambda timing: timing.cpu)
+    """Judge by the slowest of all proposals timed."""
+    timing = max(report.timings, key=lambda timing: timing.slowest)
     return Goal(
         "A proposal takes less than 0.5 s at 48 layers with eight choices after 1,000 trials.",
-        None if report.quick else slowest.cpu < LIMIT,
-        f"{1e3 * slowest.cpu:.0f} ms of CPU time for {slowest.sampler}, the slowest of ours",
+        None if report.quick else timing.slowest < LIMIT,
+        f"{1e3 * timing.slowest:.0f} ms of CPU time for {timing.sampler} at worst, "
+        f"{1e3 * timing.cpu:.0f} ms in the median",
     )
 
 

@@ -50,13 +50,15 @@ class Timing:
 
     Attributes:
         sampler: Who proposed.
-        cpu: CPU seconds, the slowest of a few.
+        cpu: CPU seconds, the median of some.
         wall: Seconds, likewise.
+        slowest: CPU seconds of the slowest.
     """
 
     sampler: str
     cpu: float
     wall: float
+    slowest: float
 
 
 @dataclass(frozen=True, kw_only=True)

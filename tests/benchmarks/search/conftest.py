@@ -84,8 +84,8 @@ def _make_report(
         seeds=SEEDS,
         results=tuple(results),
         timings=(
-            Timing(sampler="milp", cpu=0.2, wall=0.3),
-            Timing(sampler="random", cpu=0.1, wall=0.1),
+            Timing(sampler="milp", cpu=0.2, wall=0.3, slowest=0.4),
+            Timing(sampler="random", cpu=0.1, wall=0.1, slowest=0.1),
         ),
         spaces={
             "placement": SpaceFacts(designs=10**18, fitting=0.004),

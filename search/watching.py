@@ -27,6 +27,7 @@ class Watch:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._open: dict[tuple[str, int], tuple[Started, Design]] = {}
+        self._dropped = 0
         self._told = {("trial", trial.number) for trial in session.trials.all(*DONE)}
         self._told |= {(_LATER, trial.number) for trial in session.reruns.jobs.trials(*DONE)}
 
@@ -60,6 +61,7 @@ class Watch:
         self._told.add(key)
         if trial.state == TrialState.FAIL:
             progress.drop(started)
+            self._dropped += stage == "trial"
         else:
             progress.finish(started, design, outcome_of(trial))
 
@@ -72,6 +74,7 @@ class Watch:
             return progress.start(
                 stage, rerun.number, rerun.planned, design, rerun.result.source, worker
             )
-        number = sum(stage == "trial" for stage, _ in {*self._told, *self._open}) + 1
+        begun = sum(stage == "trial" for stage, _ in {*self._told, *self._open})
+        number = begun - self._dropped + 1  # what was cut short takes no place among the trials
         source = str(trial.user_attrs.get(SOURCE, ""))
         return progress.start(stage, number, self._session.spec.trials, design, source, worker)

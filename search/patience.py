@@ -26,6 +26,7 @@ from archspec.units import format_seconds
 
 PATIENCE = 600.0  # seconds that a storage may stay away
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 5.0
+_UNSAID = 1.0  # seconds that the first try may take before it is spoken of
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 _REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS}
 # What SQLite calls an OperationalError and what passes; anything else of that name is a fault.
@@ -72,7 +73,8 @@ class Patience:
                         f"{self._name}: was away for {format_seconds(away)}: {reason}; nothing "
                         "that it had is lost: go on by --resume when it is back"
                     ) from None
-                if not told and pause > _FIRST_PAUSE:  # a lock that passes is not worth a word
+                # A lock that passes is not worth a word.
+                if not told and (pause > _FIRST_PAUSE or away > _UNSAID):
                     self._notify(
                         f"{self._name}: {reason}; trying again for {format_seconds(self._seconds)}"
                     )

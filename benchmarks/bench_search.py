@@ -84,7 +84,7 @@ def measure(given: argparse.Namespace) -> Report:
         machine=machine(),
         quick=given.quick,
         evaluations=min(job.evaluations for job in todo),
-        seeds=1 + max(job.seed for job in todo),
+        seeds=QUICK_SEEDS if given.quick else given.seeds,
         results=tuple(result for one in done for result in one.results),
         timings=tuple(time_proposals(name, trials=40 if given.quick else 1000) for name in TIMED),
         spaces={path.stem: space_facts(path) for path in (PLACEMENT, SMALL, RARE)},

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,6 +23,7 @@ from archspec.search.space import Design, Space
 from archspec.search.variant_program import SolverError, VariantProgram
 
 __all__ = ["Objective", "Program", "SolverError"]
+_GOOD = 2e-2  # gap of a good design that no dive finds
 _LAZY_CUTS = 8  # so many known designs are cut off one by one, then all the others at once
 
 
@@ -127,18 +128,44 @@ class Program:
         Raises:
             SolverError: If HiGHS gives up.
         """
+        return self._over_variants(
+            objective, lambda index, vector: self._best_of(index, vector, excluded, gap)
+        )
+
+    def good(self, objective: Objective) -> Design | None:
+        """Return a design whose objective is near the least, None if there is no design.
+
+        A few times as fast as ``best`` and, mostly, better than that with a gap of a percent.
+
+        Raises:
+            SolverError: If HiGHS gives up.
+        """
+        return self._over_variants(objective, self._good_of)
+
+    def _over_variants(
+        self, objective: Objective, found: Callable[[int, Floats], Design | None]
+    ) -> Design | None:
+        """Return the best of what is found in variants that may have something better."""
         best: Design | None = None
         least = np.inf
         for floor, variant in self._most_promising_first(objective):
             if floor >= least:
                 break
-            design = self._best_of(variant, objective.vectors[variant], excluded, gap)
+            design = found(variant, objective.vectors[variant])
             if design is None:
                 continue
             value = self._value(objective, design)
             if value < least:
                 best, least = design, value
         return best
+
+    def _good_of(self, variant: int, objective: Floats) -> Design | None:
+        genes = self._programs[variant].dive(objective)
+        if genes is not None:
+            design = self._space.normal(*genes, variant)
+            if self._fits(design):
+                return design
+        return self._best_of(variant, objective, (), _GOOD)
 
     def _most_promising_first(self, objective: Objective) -> Iterator[tuple[float, int]]:
         """Yield a value that no design of a variant is below, and the variant, lowest first."""

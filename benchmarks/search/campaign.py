@@ -42,7 +42,9 @@ ELSEWHERE = {
     "small": (SMALL_CASE, (*FEW, "exhaustive")),
     "rare": (RARE_CASE, ("milp", "evolution", "random", "tpe", "nsga2")),
 }
-_LONGER = 2  # searches of the table, which random designs take long to get to the end of
+# Searches of the table, which random designs take long to get to the end of; and more of them, as
+# so small a space is as often found out by luck, and little time goes by.
+_LONGER, _OFTEN = 2, 5
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,7 @@ def jobs(
 ) -> Iterator[Job]:
     """List the problems, and the table if there is one; those that take longest come first."""
     if table is not None:
-        for seed in range(seeds):
+        for seed in range(_OFTEN * seeds):
             yield Job(TABLE, seed, _LONGER * evaluations, table)
     for problem, seed in itertools.product((*structures, *ELSEWHERE), range(seeds)):
         yield Job(problem, seed, evaluations)

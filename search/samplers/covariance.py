@@ -1,23 +1,26 @@
 """How alike the losses of two designs are before any is known: parts that a surrogate weighs.
 
 Additive parts, which an integer program can optimise: what stands where, the same smoothed over
-neighbouring depths, how many layers have each choice, pools and settings. Parts that are not: what
-stands next to what, that each further layer of a block brings less, interactions of any two
-choices, and a rest that only knows how many layers two designs differ in.
+neighbouring depths, the same of what choices have in common, how many layers have each choice,
+pools and settings. Parts that are not: what stands next to what, that each further layer of a kind
+brings less, at which depth each kind begins, interactions of any two choices, and a rest that only
+knows how many layers two designs differ in.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from archspec.cost.pricing import Ints
 from archspec.search.features import Floats, Scores
+from archspec.search.kinds import shared_kinds
 from archspec.search.space import Rows, Space
 
-ADDITIVE = ("position", "smooth", "count", "pool", "setting")
-LINEAR = (*ADDITIVE, "neighbours", "saturation")
+ADDITIVE = ("position", "smooth", "kind", "count", "pool", "setting")
+LINEAR = (*ADDITIVE, "neighbours", "saturation", "begun")
 PARTS = (*LINEAR, "pairs", "near")
 _REFERENCE = 512  # designs drawn to center and scale each part
 _SMOOTH = 0.08  # standard deviation of the smoothing, as a share of the depth
@@ -49,6 +52,23 @@ class Encoded:
         return Encoded(linear, np.concatenate([self.place, other.place]))
 
 
+@dataclass(frozen=True, slots=True)
+class Weighted:
+    """N designs as features whose products add up to the linear parts of a weighted covariance.
+
+    Attributes:
+        linear: The additive ones come first, [N, F].
+        place: As of ``Encoded``.
+        shares: The weights, by part.
+        additive: How many columns are additive.
+    """
+
+    linear: Floats
+    place: Floats
+    shares: Mapping[str, float]
+    additive: int
+
+
 class Covariance:
     """The parts of the covariance over a space's designs.
 
@@ -59,11 +79,8 @@ class Covariance:
         self._space = space
         names = dict.fromkeys(n for part in space.parts for row in part.labels for n in row)
         self._labels = list(names)
-        atoms = dict.fromkeys(atom for name in names for atom in name.split("+"))
-        self._counted = list(dict.fromkeys([*names, *atoms]))
-        self._contains = np.array(
-            [[c in (name, *name.split("+")) for c in self._counted] for name in names], np.float64
-        )
+        self._shared = shared_kinds(space.parts, self._labels)
+        self._kinds: Floats = np.concatenate([np.eye(len(self._labels)), self._shared], axis=1)
         self._depth = max(len(part.gene_of) for part in space.parts)
         steps = np.arange(self._depth)
         blur = np.exp(-0.5 * ((steps[:, None] - steps) / (_SMOOTH * self._depth)) ** 2)
@@ -90,7 +107,11 @@ class Covariance:
         columns = np.split(self._space.features(rows), np.cumsum(list(groups.values()))[:-1], 1)
         found = dict(zip(groups, columns, strict=True))
         grid = found["position"].reshape(-1, self._depth, len(self._labels))
-        found["smooth"] = np.matmul(self._blur.T, grid).reshape(len(grid), -1)
+        smooth = np.matmul(self._blur.T, grid)
+        found["smooth"] = smooth.reshape(len(grid), -1)
+        found["kind"] = (smooth @ self._shared).reshape(len(grid), -1)
+        begun = np.maximum.accumulate(np.minimum(grid @ self._kinds, 1.0), axis=1)
+        found["begun"] = begun.reshape(len(grid), -1)
         found["place"] = np.concatenate([found[k] for k in ("position", "pool", "setting")], 1)
         found["neighbours"], found["saturation"] = self._counts(rows)
         return found
@@ -99,14 +120,14 @@ class Covariance:
         """Count neighbours, [N, B * B], and layers so that a k-th one adds log(1 + 1 / k)."""
         number, labels = len(rows.variants), len(self._labels)
         pairs: Floats = np.zeros((number, labels * labels))
-        steps: Floats = np.zeros((number, len(self._counted), self._depth))
+        steps: Floats = np.zeros((number, self._kinds.shape[1], self._depth))
         added = np.sqrt(np.log1p(1 / np.arange(1, self._depth + 1)))
         for part, _, here in self._space.by_variant(rows.variants):
             placed = self._placed(part.labels, part.expand(rows.layers[here, : len(part.genes)]),
                                   part.gene_of)  # fmt: skip
             beside = placed[:, :-1] * labels + placed[:, 1:]
             np.add.at(pairs, (here[:, None], beside), 1.0)
-            counts = self._contains[placed].sum(axis=1)
+            counts = self._kinds[placed].sum(axis=1)
             steps[here] = added * (counts[:, :, None] >= np.arange(1, self._depth + 1))
         return pairs, steps.reshape(number, -1)
 
@@ -122,49 +143,53 @@ class Covariance:
         linear = [one.linear[name] @ other.linear[name].T for name in LINEAR]
         return np.stack([*linear, *self._nonlinear(one, other)])
 
-    def total(self, one: Encoded, other: Encoded, weights: Floats) -> Floats:
+    def weighted(self, encoded: Encoded, weights: Floats) -> Weighted:
+        """Return designs under weights of all parts."""
+        shares = dict(zip(PARTS, weights, strict=True))
+        additive = sum(encoded.linear[name].shape[1] for name in ADDITIVE)
+        linear = [encoded.linear[name] * shares[name] ** 0.5 for name in LINEAR]
+        return Weighted(np.concatenate(linear, axis=1), encoded.place, shares, additive)
+
+    def total(self, one: Weighted, other: Weighted) -> Floats:
         """Return the weighted sum of all parts, [N, M]."""
-        shares = dict(zip(PARTS, weights, strict=True))
-        found = self.weighted(one, shares) @ self.weighted(other, shares).T
         pairs, near = self._nonlinear(one, other)
-        return np.asarray(found + shares["pairs"] * pairs + shares["near"] * near)
+        found: Floats = one.linear @ other.linear.T
+        found += one.shares["pairs"] * pairs
+        found += one.shares["near"] * near
+        return found
 
-    def variances(self, encoded: Encoded, weights: Floats) -> Floats:
+    @staticmethod
+    def variances(designs: Weighted) -> Floats:
         """Return the weighted variance of each design, [N]."""
-        shares = dict(zip(PARTS, weights, strict=True))
-        linear = (self.weighted(encoded, shares) ** 2).sum(axis=1)
-        pairs = (encoded.place**2).sum(axis=1) ** 2
-        return np.asarray(linear + shares["pairs"] * pairs + shares["near"])
+        found: Floats = np.einsum("nf,nf->n", designs.linear, designs.linear)
+        lengths = np.einsum("nd,nd->n", designs.place, designs.place)
+        found += designs.shares["pairs"] * lengths**2 + designs.shares["near"]
+        return found
 
     @staticmethod
-    def weighted(encoded: Encoded, shares: dict[str, float]) -> Floats:
-        """Return the features of the linear parts that are given, so scaled that products add."""
-        return np.concatenate(
-            [found * shares[n] ** 0.5 for n, found in encoded.linear.items() if n in shares], axis=1
-        )
-
-    @staticmethod
-    def _nonlinear(one: Encoded, other: Encoded) -> tuple[Floats, Floats]:
+    def _nonlinear(one: Encoded | Weighted, other: Encoded | Weighted) -> tuple[Floats, Floats]:
         product = one.place @ other.place.T
         lengths = (one.place**2).sum(axis=1)[:, None] + (other.place**2).sum(axis=1)
         # Of two random designs the squared distance is 2, as lengths are 1 and products 0.
         distances = np.sqrt(np.maximum(lengths - 2 * product, 0.0) / 2)
         return product**2, np.exp(-distances / _NEAR)
 
-    def scores(self, weights: Floats, shares: dict[str, float]) -> list[Scores]:
+    def scores(self, weights: Floats, shares: Mapping[str, float]) -> list[Scores]:
         """Return the linear score of each variant that weights of the additive features are.
 
         Args:
-            weights: One for each column of ``weighted`` with these shares.
-            shares: Of the additive parts.
+            weights: One for each additive column of ``Weighted``.
+            shares: Those of ``Weighted``.
         """
         groups = self._space.feature_map.groups
-        widths = [groups["position" if name == "smooth" else name] for name in ADDITIVE]
+        derived = {"smooth": groups["position"], "kind": self._depth * self._shared.shape[1]}
+        widths = [(groups | derived)[name] for name in ADDITIVE]
         pieces = np.split(weights, np.cumsum(widths)[:-1])
         found = {
             name: piece * shares[name] ** 0.5 * self._scales[name]
             for name, piece in zip(ADDITIVE, pieces, strict=True)
         }
-        smooth = self._blur @ found["smooth"].reshape(self._depth, -1)
-        found["position"] = found["position"] + smooth.ravel()
+        blurred = found["smooth"].reshape(self._depth, -1)
+        blurred = blurred + found["kind"].reshape(self._depth, -1) @ self._shared.T
+        found["position"] = found["position"] + (self._blur @ blurred).ravel()
         return self._space.feature_map.scores(np.concatenate([found[name] for name in groups]))

@@ -15,7 +15,7 @@ from archspec.search.budget import Bound
 from archspec.search.feasible import FeasibleSpace
 from archspec.search.features import Floats
 from archspec.search.samplers.base import History, PlacementSampler
-from archspec.search.samplers.covariance import Covariance
+from archspec.search.samplers.covariance import Covariance, Encoded
 from archspec.search.samplers.improvement import Improvement
 from archspec.search.samplers.neighbourhood import Neighbourhood
 from archspec.search.samplers.random import random_design
@@ -24,18 +24,17 @@ from archspec.search.space import Design, Rows
 
 _COMBINATIONS = 48  # of prices, over which the improvement is averaged
 _LISTED = 256  # designs of a listed space that a guess may nominate
-_GAP = 2e-2  # of the integer program, whose answer is a start
 _DRAWN = 0.7  # share of integer programs over a drawn guess; the others are over the mean
 _AUGMENTED = 0.05  # weight of the sum beside the largest, as in the paper
-_NEIGHBOURS, _BEAM, _ROUNDS = 384, 16, 5
+_NEIGHBOURS, _BEAM, _ROUNDS = 256, 16, 5
 
 
 class MilpPlacementSampler(PlacementSampler):
     """Proposes the design of which most improvement is expected among those that fit and are new.
 
     A surrogate says what each design's loss may be. Its additive parts are drawn with the
-    likelihood they have (Thompson sampling), and an integer program finds the best design under
-    that guess exactly; from there and from the best designs so far a local search climbs the
+    likelihood they have (Thompson sampling), and an integer program finds a design that is near
+    the best under that guess; from there and from the best designs so far a local search climbs the
     expected improvement under the whole surrogate. Designs that are being evaluated count as if
     their results were in and as expected, so that parallel trials ask different questions. The
     first proposals are random.
@@ -63,9 +62,11 @@ class MilpPlacementSampler(PlacementSampler):
         """Return the most promising new design."""
         if len(history.scored) < self._num_random:
             return random_design(self.allowed, history.taken, rng)
-        surrogate, known = self._learned(history, rng)
+        known = self.allowed.space.arrays([*(s.design for s in history.scored), *history.spoilt])
+        encoded = self._covariance.encode(known)
+        surrogate = self._learned(encoded, history, rng)
         limits = self._limits(history, rng)
-        means, _ = surrogate.predict(self._covariance.encode(known))
+        means, _ = surrogate.predict(encoded)
         improvement = Improvement(means, self._prices(known, history), limits)
         start = [*self._nominated(surrogate, limits[0], history, rng)]
         start += self.allowed.space.designs(known.take(np.argsort(means)[:_BEAM]))
@@ -80,19 +81,18 @@ class MilpPlacementSampler(PlacementSampler):
     def _neighbourhood(self) -> Neighbourhood:
         return Neighbourhood(self.allowed.space)
 
-    def _learned(self, history: History, rng: np.random.Generator) -> tuple[Surrogate, Rows]:
-        """Return what was learned, and the designs it was learned from."""
-        space, scored = self.allowed.space, history.scored
-        losses = np.array([s.losses for s in scored])
+    def _learned(self, known: Encoded, history: History, rng: np.random.Generator) -> Surrogate:
+        """Return what is learned from evaluated designs and those that were spoilt."""
+        losses = np.array([s.losses for s in history.scored])
         # Prices are known, so only the first is learned; of several metrics, one weighing of them.
-        known = len(history.signs) == 1 + len(self.priced)
-        single = losses[:, 0] if known else weighed(losses, rng)
+        priced = len(history.signs) == 1 + len(self.priced)
+        single = losses[:, 0] if priced else weighed(losses, rng)
         judged = np.append(single, [single.max()] * len(history.spoilt))
-        rows = space.arrays([*(s.design for s in scored), *history.spoilt])
-        surrogate = Surrogate(self._covariance, self._covariance.encode(rows), judged)
+        surrogate = Surrogate(self._covariance, known, judged)
         if history.running:
-            surrogate.believe(self._covariance.encode(space.arrays(history.running)))
-        return surrogate, rows
+            running = self.allowed.space.arrays(history.running)
+            surrogate.believe(self._covariance.encode(running))
+        return surrogate
 
     def _prices(self, rows: Rows, history: History) -> Floats:
         """Return prices in the goals after the first, less being better, [N, G]."""
@@ -129,7 +129,7 @@ class MilpPlacementSampler(PlacementSampler):
         space, listed = self.allowed.space, self.allowed.listed
         if listed is None:
             program = self._limited(limits, history).program
-            found = program.best(program.objective(guess), gap=_GAP)
+            found = program.good(program.objective(guess))
             return [] if found is None else [found]
         affordable = (self._prices(self.allowed.listed_arrays, history) <= limits).all(axis=1)
         scores = space.score(guess, self.allowed.listed_arrays)

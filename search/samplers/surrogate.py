@@ -14,17 +14,17 @@ import numpy as np
 
 from archspec.cost.pricing import Ints
 from archspec.search.features import Floats, Scores
-from archspec.search.samplers.covariance import ADDITIVE, PARTS, Covariance, Encoded
+from archspec.search.samplers.covariance import PARTS, Covariance, Encoded, Weighted
 
 # The most likely variance of each part and of the noise, in units of the losses', before any trial.
 _PRIOR = {
-    "position": 0.3, "smooth": 0.2, "count": 0.2, "pool": 0.1, "setting": 0.1, "neighbours": 0.1,
-    "saturation": 0.1, "pairs": 0.05, "near": 0.05, "noise": 0.05,
+    "position": 0.3, "smooth": 0.2, "kind": 0.2, "count": 0.2, "pool": 0.1, "setting": 0.1,
+    "neighbours": 0.1, "saturation": 0.2, "begun": 0.4, "pairs": 0.05, "near": 0.05, "noise": 0.05,
 }  # fmt: skip
 _FIRM = 1.0  # how firm that prior is; as a shape of inverse gamma distributions
 _FIRM_NOISE = 0.1
 _LEVEL = 4.0  # variance of what all designs have in common
-_WEIGHED, _KEPT = 160, 400  # designs that the weights are fitted to, and that predictions rest on
+_WEIGHED, _KEPT = 160, 320  # designs that the weights are fitted to, and that predictions rest on
 _ROUNDS = 25
 
 
@@ -54,9 +54,10 @@ class Surrogate:
 
     def _condition(self, designs: Encoded, values: Floats) -> None:
         self._designs, self._values = designs, values
-        among = self._covariance.total(designs, designs, self._weights) + _LEVEL
+        self._known = self._covariance.weighted(designs, self._weights)
         noise = self.noise * np.eye(len(designs))
-        self._inverse: Floats = np.asarray(np.linalg.inv(among + noise), dtype=np.float64)
+        inverse = np.linalg.inv(self._among(self._known) + noise)
+        self._inverse: Floats = np.asarray(inverse, dtype=np.float64)
         self._solved: Floats = self._inverse @ values
 
     def believe(self, designs: Encoded) -> None:
@@ -69,8 +70,9 @@ class Surrogate:
 
     def predict(self, designs: Encoded) -> tuple[Floats, Floats]:
         """Return mean and standard deviation of designs' losses, noise aside, [N] each."""
-        across = self._covariance.total(designs, self._designs, self._weights) + _LEVEL
-        variances = self._covariance.variances(designs, self._weights) + _LEVEL
+        asked = self._covariance.weighted(designs, self._weights)
+        across = self._covariance.total(asked, self._known) + _LEVEL
+        variances = self._covariance.variances(asked) + _LEVEL
         variances -= ((across @ self._inverse) * across).sum(axis=1)
         return across @ self._solved, np.sqrt(np.maximum(variances, 1e-12))
 
@@ -83,15 +85,16 @@ class Surrogate:
         weights: Floats = np.asarray(rng.normal(size=features.shape[1]))
         drawn = features @ weights + self._rest_root @ rng.normal(size=len(features))
         weights = weights + features.T @ (self._inverse @ (self._values - drawn))
-        return self._covariance.scores(weights, self._shares)
+        return self._covariance.scores(weights, self._known.shares)
 
     def trainings(self, designs: Encoded, rng: np.random.Generator, count: int) -> Floats:
         """Return losses that designs may come to if they are trained, luck included, [count, N].
 
         Every row is one way in which all of them together may turn out.
         """
-        across = self._covariance.total(designs, self._designs, self._weights) + _LEVEL
-        among = self._covariance.total(designs, designs, self._weights) + _LEVEL
+        asked = self._covariance.weighted(designs, self._weights)
+        across = self._covariance.total(asked, self._known) + _LEVEL
+        among = self._among(asked)
         among -= across @ self._inverse @ across.T
         among[np.diag_indices_from(among)] += self.noise + 1e-9
         root = np.linalg.cholesky(among)
@@ -100,21 +103,19 @@ class Surrogate:
 
     def mean(self) -> list[Scores]:
         """Return the most likely additive parts of the loss."""
-        return self._covariance.scores(self._features.T @ self._solved, self._shares)
-
-    @property
-    def _shares(self) -> dict[str, float]:
-        found = dict(zip(PARTS, self._weights.tolist(), strict=True))
-        return {name: found[name] for name in ADDITIVE}
+        return self._covariance.scores(self._features.T @ self._solved, self._known.shares)
 
     @property
     def _features(self) -> Floats:
-        return self._covariance.weighted(self._designs, self._shares)
+        return self._known.linear[:, : self._known.additive]
+
+    def _among(self, designs: Weighted) -> Floats:
+        return self._covariance.total(designs, designs) + _LEVEL
 
     @functools.cached_property
     def _rest_root(self) -> Floats:
         """A root of the covariance of all that is not additive, noise included."""
-        among = self._covariance.total(self._designs, self._designs, self._weights) + _LEVEL
+        among = self._among(self._known)
         among -= self._features @ self._features.T
         among[np.diag_indices_from(among)] += self.noise + 1e-9
         return np.asarray(np.linalg.cholesky(among), dtype=np.float64)

@@ -73,6 +73,27 @@ def test_the_program_finds_the_best_of_all(seed: int, share: float) -> None:
     assert allowed.program.best(objective, excluded=set(order)) is None
 
 
+@settings(max_examples=40, deadline=None)
+@given(seeds, st.floats(0.05, 1.0))
+def test_a_good_design_fits_and_is_not_far_from_the_best(seed: int, share: float) -> None:
+    space = random_ruled_space(seed)
+    everything = brute_designs(space)
+    bounds = tight_bounds(space, share=share) if everything else ()
+    allowed = allowed_designs(space, bounds)
+    scores = random_scores(space, np.random.default_rng(seed))
+    found = allowed.program.good(allowed.program.objective(scores))
+    rows = space.arrays(everything)
+    fitting = space.score(scores, rows)[allowed.admits(*rows)] if everything else np.array([])
+    if not len(fitting):
+        assert found is None
+        return
+    assert found is not None
+    assert found in allowed
+    # A dive is a heuristic: it may miss the best, but does not end up in the worse half.
+    (value,) = space.score(scores, space.arrays([found]))
+    assert value <= np.median(fitting) + 1e-9
+
+
 @settings(max_examples=30, deadline=None)
 @given(seeds)
 def test_prices_are_those_of_the_written_out_models(seed: int) -> None:

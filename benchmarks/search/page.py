@@ -201,9 +201,9 @@ def _facts(facts: TableFacts, searches: int) -> Iterator[str]:
     yield f"one seed {facts.noise_share:.0%} is noise. Within that of the best are {facts.near}"
     yield f"designs, itself included. Each sampler searched the table {searches} times."
     yield ""
-    yield "When an earlier `milp` had missed the promise on this table, it was taught that blocks may"
-    yield "be of one kind and that it may matter where a kind begins. That was judged by other"
-    yield "seeds (from 1000 on), but by this table: it is no more an unseen one."
+    yield "When an earlier `milp` had missed the promise on this table, it was taught that blocks"
+    yield "may be of one kind and that it may matter where a kind begins. That was judged by other"
+    yield "seeds (from 1000 on), but by this table, which so is no longer an unseen one."
 
 
 def _number(value: float) -> str:

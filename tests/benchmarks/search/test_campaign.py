@@ -16,7 +16,7 @@ JOB = Job("small", 3, 12)
 
 def test_every_problem_is_searched_with_every_seed(tmp_path: Path) -> None:
     found = list(jobs(seeds=20, evaluations=100, table=tmp_path / "table.csv"))
-    assert len({job.name for job in found}) == len(found) == 20 * (len(STRUCTURES) + 2 + 1)
+    assert len({job.name for job in found}) == len(found) == 20 * (len(STRUCTURES) + 2 + 5)
     assert {job.evaluations for job in found if job.problem == TABLE} == {200}
     assert {job.evaluations for job in found if job.problem != TABLE} == {100}
 

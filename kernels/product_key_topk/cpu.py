@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from archspec.kernels.arrays import as_array
-from archspec.kernels.intrinsics import LANES, count_before
+from archspec.kernels.intrinsics import LANES, count_above
 from archspec.kernels.jit import compiled
 from archspec.kernels.linear import batched
 from archspec.kernels.product_key_topk import stock
@@ -29,7 +29,6 @@ _CHUNK_ELEMENTS = 1 << 22
 _LEAST_WORK = 256  # tokens times heads for a thread: below, starting it costs more than it brings
 _GROUP_STEP = 64  # groups come in multiples of it, whole vectors of any machine
 _MAX_HALVINGS = 12
-_MAX_ID = np.int32(2**31 - 1)
 
 
 def product_key_topk(queries: Tensor, codebooks: Tensor, top_k: int) -> tuple[Tensor, Tensor]:
@@ -47,24 +46,6 @@ def product_key_topk(queries: Tensor, codebooks: Tensor, top_k: int) -> tuple[Te
         batched(part, keys, out=halves)
         select(halves, scores[start : start + chunk], slots[start : start + chunk])
     return scores, slots
-
-
-def product_key_topk_backward(
-    grad_scores: Tensor, slots: Tensor, queries: Tensor, codebooks: Tensor
-) -> tuple[Tensor, Tensor]:
-    """See :func:`archspec.kernels.product_key_topk.reference.product_key_topk_backward`."""
-    (tokens, heads), num_keys = queries.shape[:2], codebooks.shape[2]
-    keys, grad_codebooks = codebooks.float(), torch.zeros(codebooks.shape, dtype=torch.float32)
-    grad_queries = torch.empty(queries.shape, dtype=torch.float32)
-    sums = torch.empty_like(grad_codebooks)
-    chunk = _tokens_at_once(heads, num_keys)
-    for start in range(0, tokens, chunk):
-        part = slice(start, start + chunk)
-        shares = _spread(grad_scores[part], slots[part], num_keys)  # [2, heads, chunk, num_keys]
-        batched(shares, keys, out=grad_queries[part].permute(2, 1, 0, 3))
-        batched(shares.mT, queries[part].float().permute(2, 1, 0, 3), out=sums)
-        grad_codebooks += sums
-    return grad_queries.to(queries.dtype), grad_codebooks.to(codebooks.dtype)
 
 
 def _tokens_at_once(heads: int, num_keys: int) -> int:
@@ -86,38 +67,10 @@ def select(halves: Tensor, scores: Tensor, slots: Tensor) -> None:
     run_ranges(lambda start, stop: _select_tokens(start, stop, *arrays), bounds)
 
 
-def _spread(grad_scores: Tensor, slots: Tensor, num_keys: int) -> Tensor:
-    """Add each slot's gradient to both of its keys, [2, heads, tokens, num_keys]."""
-    tokens, heads, _ = slots.shape
-    shares = torch.empty(2, heads, tokens, num_keys, dtype=torch.float32)
-    arrays = (
-        as_array(grad_scores.float().contiguous()),
-        as_array(slots.contiguous()),
-        as_array(shares),
-    )
-    bounds = even_bounds(tokens, least=_LEAST_WORK // max(1, heads))
-    run_ranges(lambda start, stop: _spread_tokens(start, stop, *arrays), bounds)
-    return shares
-
-
 def _winning_ranks(top_k: int) -> np.ndarray:
     """List the pairs of ranks that can win, [2, pairs]."""
     pairs = [(a, b) for a in range(top_k) for b in range(top_k // (a + 1))]
     return np.array(pairs, dtype=np.uint32).T.copy()
-
-
-@compiled
-def _spread_tokens(start, stop, grad_scores, slots, shares):
-    """Spread for a range of tokens, all heads."""
-    _, heads, _, num_keys = shares.shape
-    shares[:, :, start:stop] = 0
-    for head in range(heads):
-        for token in range(start, stop):
-            first, second = shares[0, head, token], shares[1, head, token]
-            for pick in range(slots.shape[2]):
-                slot, grad = slots[token, head, pick], grad_scores[token, head, pick]
-                first[slot // num_keys] += grad
-                second[slot % num_keys] += grad
 
 
 @compiled
@@ -128,9 +81,9 @@ def _select_tokens(start, stop, halves, ranks, scores, slots):
     groups = np.empty(len(maxima) + 1, np.uint32)
     candidates = np.empty(max(num_keys, ranks.shape[1]) + LANES, halves.dtype)
     ids = np.empty(len(candidates), slots.dtype)
-    places = np.empty(top_k + 1, np.uint64)
-    best = np.empty((2, top_k), halves.dtype)
-    keys = np.empty((2, top_k), slots.dtype)
+    places = np.empty(len(candidates), np.int32)
+    best = np.empty((3, top_k + 1), halves.dtype)
+    best_ids = np.empty((3, top_k + 1), slots.dtype)
     for head in range(heads):
         for token in range(start, stop):
             for half in range(2):
@@ -140,9 +93,14 @@ def _select_tokens(start, stop, halves, ranks, scores, slots):
                 count = _collect(row, threshold, maxima, groups, candidates, ids)
                 if count > 2 * top_k:
                     count = _drop_ties(threshold, top_k, candidates[:count], ids[:count])
-                _order(count, candidates, ids, places, best[half], keys[half])
-            count = _collect_pairs(best, keys, num_keys, ranks, candidates, ids)
-            _order(count, candidates, ids, places, scores[token, head], slots[token, head])
+                winners, winner_ids = best[half], best_ids[half]
+                if not _order(count, candidates, ids, places, winners, winner_ids):
+                    _order_ties(count, candidates, ids, winners, winner_ids)
+            count = _collect_pairs(best, best_ids, num_keys, ranks, candidates, ids)
+            if not _order(count, candidates, ids, places, best[2], best_ids[2]):
+                _order_ties(count, candidates, ids, best[2], best_ids[2])
+            scores[token, head] = best[2, :top_k]
+            slots[token, head] = best_ids[2, :top_k]
 
 
 @compiled
@@ -251,7 +209,7 @@ def _collect_pairs(best, keys, num_keys, ranks, candidates, ids):
     first, second = best[0], best[1]
     first_keys, second_keys = keys[0], keys[1]
     first_ranks, second_ranks = ranks[0], ranks[1]
-    top_k = len(first)
+    top_k = len(first) - 1
     threshold = first[0] + second[top_k - 1]
     for a in range(top_k):
         # At least top_k pairs lie in the rectangle up to (a, b), and none has a smaller sum.
@@ -267,18 +225,39 @@ def _collect_pairs(best, keys, num_keys, ranks, candidates, ids):
     return count
 
 
+# Counting references to arrays takes as long as ordering half of the candidates. numba leaves it out
+# of functions that call no others, as these two.
+
+
 @compiled
 def _order(count, candidates, ids, places, best, best_ids):
-    """Write the best of ``count`` candidates by score descending, then id ascending."""
-    for i in range(count, count + LANES):
-        candidates[i], ids[i] = -np.inf, _MAX_ID  # behind all others, to fill the last vector
+    """Write the best of ``count`` candidates by score descending; say whether all scores differ.
+
+    ``best`` and ``best_ids`` have one place more than are wanted, for all that lose: without a
+    branch, which would be guessed wrong.
+    """
+    count, top_k = np.int64(count), len(best) - 1
+    for first in range(0, count, LANES):
+        count_above(candidates, first, count, places)
+    best[count:], best_ids[count:] = np.nan, 0  # NaN can leave too few candidates
+    taken = 0
     for i in range(count):
-        rank = 0
-        for first in range(0, count, LANES):
-            rank += count_before(candidates, ids, first, candidates[i], ids[i])
-        # Without a branch, which would be guessed wrong: what loses lands on the place of nobody.
-        places[min(rank, len(best))] = i
-    for rank in range(len(best)):
-        # NaN can leave too few candidates.
-        best[rank] = candidates[places[rank]] if rank < count else np.nan
-        best_ids[rank] = ids[places[rank]] if rank < count else 0
+        taken += min(places[i], top_k)
+    for i in range(count):
+        place = np.uint32(min(places[i], top_k))
+        best[place], best_ids[place] = candidates[i], ids[i]
+    # Equal scores among the best share a place, which makes the sum of all places smaller.
+    return taken == count * top_k - top_k * (top_k + 1) // 2
+
+
+@compiled
+def _order_ties(count, candidates, ids, best, best_ids):
+    """Write the best of ``count`` candidates by score descending, then id ascending."""
+    count, top_k = np.int64(count), len(best) - 1
+    for i in range(count):
+        place = 0
+        for j in range(count):
+            is_lower = ids[j] < ids[i]
+            place += candidates[j] > candidates[i] or (candidates[j] == candidates[i] and is_lower)
+        place = min(place, top_k)
+        best[place], best_ids[place] = candidates[i], ids[i]

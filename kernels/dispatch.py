@@ -303,6 +303,17 @@ def implementation(op_name: str, tensor: torch.Tensor, **sizes: int) -> Callable
     return _outside_autocast(known[0], device) if is_autocast(device) else known[0]
 
 
+def chosen_word(op_name: str, tensor: torch.Tensor) -> str:
+    """Return the word of what carries out ``op_name`` for tensors like this one."""
+    call = Call(
+        device=tensor.device.type,
+        dtype=tensor.dtype,
+        width=tensor.shape[-1],
+        deterministic=torch.are_deterministic_algorithms_enabled(),
+    )
+    return explain(op_name, call).implementation.word
+
+
 @cache
 def load(op_name: str, implementation: Implementation) -> Callable[..., Any]:
     """Import the function of an implementation."""

@@ -15,10 +15,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from archspec.kernels import dispatch
 from archspec.kernels.arrays import as_array
+from archspec.kernels.grouped_matmul.cpu import grouped_matmul
 from archspec.kernels.intrinsics import LANES, count_above
 from archspec.kernels.jit import compiled
-from archspec.kernels.linear import batched
 from archspec.kernels.product_key_topk import stock
 from archspec.kernels.product_key_topk.reference import slot_dtype
 from archspec.kernels.threads import even_bounds, run_ranges
@@ -26,6 +27,7 @@ from archspec.kernels.threads import even_bounds, run_ranges
 # Half scores held at a time: 16 MB in fp32. Smaller chunks fit smaller caches, but torch's threads
 # wait for more work after each matmul, and until they give up they hold the cores that ours need.
 _CHUNK_ELEMENTS = 1 << 22
+_LEAST_MACS = 1 << 21  # from which our matmul is worth its start
 _LEAST_WORK = 256  # tokens times heads for a thread: below, starting it costs more than it brings
 _GROUP_STEP = 64  # groups come in multiples of it, whole vectors of any machine
 _MAX_HALVINGS = 12
@@ -38,18 +40,27 @@ def product_key_topk(queries: Tensor, codebooks: Tensor, top_k: int) -> tuple[Te
         return stock.product_key_topk(queries, codebooks, top_k)
     scores = queries.new_empty(tokens, heads, top_k, dtype=torch.float32)
     slots = queries.new_empty(tokens, heads, top_k, dtype=torch.int32)
-    keys = codebooks.float().mT  # [2, heads, half_dim, num_keys]
-    chunk = _tokens_at_once(heads, num_keys)
+    keys = codebooks.float()
+    chunk = max(1, _CHUNK_ELEMENTS // max(1, 2 * heads * num_keys))  # tokens
     for start in range(0, tokens, chunk):
-        part = queries[start : start + chunk].float().permute(2, 1, 0, 3)
-        halves = torch.empty(2, heads, part.shape[2], num_keys)
-        batched(part, keys, out=halves)
-        select(halves, scores[start : start + chunk], slots[start : start + chunk])
+        part = slice(start, start + chunk)
+        select(_half_scores(queries[part].float(), keys), scores[part], slots[part])
     return scores, slots
 
 
-def _tokens_at_once(heads: int, num_keys: int) -> int:
-    return max(1, _CHUNK_ELEMENTS // max(1, 2 * heads * num_keys))
+def _half_scores(queries: Tensor, codebooks: Tensor) -> Tensor:
+    """Score the keys of both halves, [2, heads, tokens, num_keys].
+
+    A group of our matmul is a half of a head. It took half the time of ``torch.matmul``.
+    """
+    queries, keys = queries.permute(2, 1, 0, 3), codebooks.mT
+    halves, heads, tokens, half_dim = queries.shape
+    macs = queries.numel() * codebooks.shape[2]
+    if macs < _LEAST_MACS or dispatch.chosen_word("grouped_matmul", queries) != "numba":
+        return torch.matmul(queries, keys)
+    ends = torch.arange(1, halves * heads + 1, dtype=torch.int32) * tokens
+    rows, matrices = queries.reshape(-1, half_dim), keys.flatten(0, 1)
+    return grouped_matmul(rows, matrices, ends).view(halves, heads, tokens, -1)
 
 
 def select(halves: Tensor, scores: Tensor, slots: Tensor) -> None:

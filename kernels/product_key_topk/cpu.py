@@ -4,7 +4,8 @@ Inside a half, keys fall into groups, and ``top_k`` groups whose maxima reach a 
 the ``top_k`` best scores do. Few keys reach it, about 1.15 ``top_k`` of random scores, whatever
 ``num_keys`` is. Of the pairs of ranks, those with ``(a + 1)(b + 1) <= top_k`` can win; the best
 corner of a rectangle of ``top_k`` ranks is again a threshold. What is left is ordered by counting,
-for each candidate, those before it: no branches, and all lanes of a vector at work.
+for each candidate, those above it: no branches, and all lanes of a vector at work. Ties, which real
+scores hardly have, show in the counts, and are ordered apart.
 
 The floor is a read of all half scores, 4 bytes each, which scoring leaves in the cache.
 """
@@ -15,7 +16,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from archspec.kernels import dispatch
 from archspec.kernels.arrays import as_array
 from archspec.kernels.grouped_matmul.cpu import grouped_matmul
 from archspec.kernels.intrinsics import LANES, count_above
@@ -24,8 +24,7 @@ from archspec.kernels.product_key_topk import stock
 from archspec.kernels.product_key_topk.reference import slot_dtype
 from archspec.kernels.threads import even_bounds, run_ranges
 
-# Half scores held at a time: 16 MB in fp32. Smaller chunks fit smaller caches, but torch's threads
-# wait for more work after each matmul, and until they give up they hold the cores that ours need.
+# Half scores held at a time: 16 MB in fp32. Smaller chunks, for smaller caches, were no faster.
 _CHUNK_ELEMENTS = 1 << 22
 _LEAST_MACS = 1 << 21  # from which our matmul is worth its start
 _LEAST_WORK = 256  # tokens times heads for a thread: below, starting it costs more than it brings
@@ -55,8 +54,8 @@ def _half_scores(queries: Tensor, codebooks: Tensor) -> Tensor:
     """
     queries, keys = queries.permute(2, 1, 0, 3), codebooks.mT
     halves, heads, tokens, half_dim = queries.shape
-    macs = queries.numel() * codebooks.shape[2]
-    if macs < _LEAST_MACS or dispatch.chosen_word("grouped_matmul", queries) != "numba":
+    is_small = queries.numel() * codebooks.shape[2] < _LEAST_MACS
+    if is_small or torch.backends.cpu.get_cpu_capability() != "AVX512":
         return torch.matmul(queries, keys)
     ends = torch.arange(1, halves * heads + 1, dtype=torch.int32) * tokens
     rows, matrices = queries.reshape(-1, half_dim), keys.flatten(0, 1)
@@ -93,6 +92,7 @@ def _select_tokens(start, stop, halves, ranks, scores, slots):
     candidates = np.empty(max(num_keys, ranks.shape[1]) + LANES, halves.dtype)
     ids = np.empty(len(candidates), slots.dtype)
     places = np.empty(len(candidates), np.int32)
+    corners = _corners(top_k)
     best = np.empty((3, top_k + 1), halves.dtype)
     best_ids = np.empty((3, top_k + 1), slots.dtype)
     for head in range(heads):
@@ -107,7 +107,7 @@ def _select_tokens(start, stop, halves, ranks, scores, slots):
                 winners, winner_ids = best[half], best_ids[half]
                 if not _order(count, candidates, ids, places, winners, winner_ids):
                     _order_ties(count, candidates, ids, winners, winner_ids)
-            count = _collect_pairs(best, best_ids, num_keys, ranks, candidates, ids)
+            count = _collect_pairs(best, best_ids, num_keys, ranks, corners, candidates, ids)
             if not _order(count, candidates, ids, places, best[2], best_ids[2]):
                 _order_ties(count, candidates, ids, best[2], best_ids[2])
             scores[token, head] = best[2, :top_k]
@@ -215,7 +215,16 @@ def _drop_ties(threshold, top_k, candidates, ids):
 
 
 @compiled
-def _collect_pairs(best, keys, num_keys, ranks, candidates, ids):
+def _corners(top_k):
+    """Return b for each rank a: ``top_k`` pairs or more lie up to (a, b), none of a smaller sum."""
+    corners = np.empty(top_k, np.uint32)
+    for a in range(top_k):
+        corners[a] = (top_k + a) // (a + 1) - 1
+    return corners
+
+
+@compiled
+def _collect_pairs(best, keys, num_keys, ranks, corners, candidates, ids):
     """List the pairs of ranks whose sums reach one that ``top_k`` pairs reach."""
     first, second = best[0], best[1]
     first_keys, second_keys = keys[0], keys[1]
@@ -223,8 +232,7 @@ def _collect_pairs(best, keys, num_keys, ranks, candidates, ids):
     top_k = len(first) - 1
     threshold = first[0] + second[top_k - 1]
     for a in range(top_k):
-        # At least top_k pairs lie in the rectangle up to (a, b), and none has a smaller sum.
-        corner = first[a] + second[(top_k + a) // (a + 1) - 1]
+        corner = first[a] + second[corners[a]]
         threshold = corner if corner > threshold else threshold
     count = np.uint64(0)
     for pair in range(len(first_ranks)):
@@ -236,13 +244,13 @@ def _collect_pairs(best, keys, num_keys, ranks, candidates, ids):
     return count
 
 
-# Counting references to arrays takes as long as ordering half of the candidates. numba leaves it out
-# of functions that call no others, as these two.
+# numba counts the references to arrays, which takes a third of the time of ordering, except in
+# functions that call no others. So these two are apart.
 
 
 @compiled
 def _order(count, candidates, ids, places, best, best_ids):
-    """Write the best of ``count`` candidates by score descending; say whether all scores differ.
+    """Write the best of ``count`` candidates by score descending; say whether no two are equal.
 
     ``best`` and ``best_ids`` have one place more than are wanted, for all that lose: without a
     branch, which would be guessed wrong.
@@ -258,7 +266,7 @@ def _order(count, candidates, ids, places, best, best_ids):
         place = np.uint32(min(places[i], top_k))
         best[place], best_ids[place] = candidates[i], ids[i]
     # Equal scores among the best share a place, which makes the sum of all places smaller.
-    return taken == count * top_k - top_k * (top_k + 1) // 2
+    return count >= top_k and taken == count * top_k - top_k * (top_k + 1) // 2
 
 
 @compiled

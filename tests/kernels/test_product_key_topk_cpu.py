@@ -89,6 +89,15 @@ def test_all_best_keys_in_one_group_are_found() -> None:
     assert torch.equal(select(halves, 8)[1], brute_force(halves, 8)[1])
 
 
+def test_nan_and_ties_give_slots_in_range() -> None:
+    for num_finite in range(9):
+        halves = torch.full((2, 2, 5, 40), math.nan)
+        halves[..., :num_finite] = torch.arange(num_finite) // 2
+        _, slots = select(halves, 8)
+        assert slots.min() >= 0
+        assert slots.max() < 40**2
+
+
 @pytest.mark.parametrize("share", [0.01, 0.5, 0.97, 1.0])
 def test_nan_scores_give_slots_in_range(share: float) -> None:
     halves = torch.randn(2, 2, 5, 130)
@@ -173,6 +182,14 @@ def test_any_number_of_threads_carries_back_the_same_bits(monkeypatch: pytest.Mo
     for result in results[1:]:
         for value, expected in zip(result, results[0], strict=True):
             assert torch.equal(value, expected)
+
+
+@pytest.mark.parametrize("least", [0, 1 << 60])
+def test_both_matmuls_score_alike(monkeypatch: pytest.MonkeyPatch, least: int) -> None:
+    monkeypatch.setattr(cpu, "_LEAST_MACS", least)
+    queries, codebooks = torch.randn(21, 3, 2, 10), torch.randn(2, 3, 45, 10)
+    exact = torch.einsum("thpd,phnd->phtn", queries.double(), codebooks.double())
+    assert_close(cpu._half_scores(queries, codebooks), exact, 1e-6)
 
 
 def test_strided_queries_and_codebooks_are_taken() -> None:

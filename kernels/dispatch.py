@@ -146,10 +146,9 @@ _BAG_NUMBA = _numba("embedding_bag.cpu", torch.float32)
 _BAG_SUMS = (_triton("embedding_bag.gpu", max_width=8192), _BAG_NUMBA, *_BAG_STOCK)
 # Sorted in the registers of a warp; slots of 32,768 keys fit 31 bits.
 _TOPK_SIZES = {"top_k": 64, "num_keys": 32_768}
-_TOPK_NUMBA = _numba("product_key_topk.cpu", torch.float32, torch.bfloat16, torch.float16)
 _TOPK = (
     _triton("product_key_topk.gpu", **_TOPK_SIZES),
-    _TOPK_NUMBA,
+    _numba("product_key_topk.cpu", torch.float32, torch.bfloat16, torch.float16),
     _stock("product_key_topk.stock"),
     _reference("product_key_topk.reference"),
 )
@@ -181,7 +180,7 @@ IMPLEMENTATIONS: Mapping[str, tuple[Implementation, ...]] = {
     "product_key_topk": _TOPK,
     "product_key_topk_backward": (
         _triton("product_key_topk.gpu_backward", **_TOPK_SIZES),
-        _TOPK_NUMBA,
+        _numba("product_key_topk.cpu_backward", torch.float32, torch.bfloat16, torch.float16),
         _stock("product_key_topk.stock", unordered_on=("cuda",)),
         _reference("product_key_topk.reference"),
     ),
@@ -302,6 +301,17 @@ def implementation(op_name: str, tensor: torch.Tensor, **sizes: int) -> Callable
             _chosen.clear()
         _chosen[key] = known
     return _outside_autocast(known[0], device) if is_autocast(device) else known[0]
+
+
+def chosen_word(op_name: str, tensor: torch.Tensor) -> str:
+    """Return the word of what carries out ``op_name`` for tensors like this one."""
+    call = Call(
+        device=tensor.device.type,
+        dtype=tensor.dtype,
+        width=tensor.shape[-1],
+        deterministic=torch.are_deterministic_algorithms_enabled(),
+    )
+    return explain(op_name, call).implementation.word
 
 
 @cache

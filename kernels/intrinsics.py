@@ -56,29 +56,30 @@ def _prefetch(_typing_context, array, offset):  # noqa: ARG001 (numba passes typ
 
 
 @intrinsic
-def count_before(_typing_context, scores, ids, first, score, this):  # noqa: ARG001 (types)
-    """Count those of ``LANES`` elements from ``first`` that rank before (score, this).
+def count_above(_typing_context, scores, first, count, counts):  # noqa: ARG001 (types)
+    """Write how many of the first ``count`` scores are above each of ``LANES`` from ``first``.
 
-    That is, scores above ``score``, and those equal to it with an id below ``this``. Scores are
-    fp32, ids int32, both contiguous and long enough.
+    Scores are fp32, counts int32, both contiguous and long enough for ``LANES`` elements there; of
+    lanes behind ``count`` the numbers mean nothing.
     """
 
     def generate(context, builder, signature, arguments):
-        def load(place, kind):
-            data = builder.gep(_data(context, builder, signature, arguments, place), [arguments[2]])
-            lanes = builder.load(builder.bitcast(data, ir.VectorType(kind, LANES).as_pointer()))
-            lanes.align = 4
-            return lanes
+        first, count = arguments[1], arguments[2]
+        data = _data(context, builder, signature, arguments, 0)
+        place = builder.gep(data, [first])
+        lanes = builder.load(builder.bitcast(place, _LANES.as_pointer()), align=4)
+        kind = ir.VectorType(_INT32, LANES)
+        total = cgutils.alloca_once_value(builder, ir.Constant(kind, [0] * LANES))  # a register
+        with cgutils.for_range(builder, count, intp=first.type) as loop:
+            other = _spread(builder, builder.load(builder.gep(data, [loop.index])))
+            is_above = builder.zext(builder.fcmp_ordered(">", other, lanes), kind)
+            builder.store(builder.add(builder.load(total), is_above), total)
+        target = builder.gep(_data(context, builder, signature, arguments, 3), [first])
+        target = builder.bitcast(target, kind.as_pointer())
+        builder.store(builder.load(total), target, align=4)
+        return context.get_dummy_value()
 
-        others, limit = load(0, ir.FloatType()), _spread(builder, arguments[3])
-        is_above = builder.fcmp_ordered(">", others, limit)
-        is_equal = builder.fcmp_ordered("==", others, limit)
-        is_lower = builder.icmp_signed("<", load(1, _INT32), _spread(builder, arguments[4]))
-        is_before = builder.or_(is_above, builder.and_(is_equal, is_lower))
-        bits = builder.bitcast(is_before, ir.IntType(LANES))
-        return builder.zext(builder.ctpop(bits), ir.IntType(64))
-
-    return types.int64(scores, ids, types.intp, types.float32, types.int32), generate
+    return types.void(scores, types.intp, types.intp, counts), generate
 
 
 @intrinsic

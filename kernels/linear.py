@@ -63,29 +63,6 @@ def _vendor() -> str:
     return next(found, "")
 
 
-def batched(first: Tensor, second: Tensor, out: Tensor) -> None:
-    """Write the matrix products ``first @ second`` to ``out``, for kernels on CPUs in fp32.
-
-    oneDNN takes one pair of matrices at a time; for matrices of this size that costs nothing.
-
-    Args:
-        first: [2, heads, n, m].
-        second: [2, heads, m, k].
-        out: [2, heads, n, k].
-    """
-    halves, heads, rows, inner = first.shape
-    if not prefers_onednn() or rows * inner * second.shape[3] < _LEAST_MACS:
-        out.copy_(torch.matmul(first, second))
-        return
-    for half in range(halves):
-        for head in range(heads):
-            one, other = first[half, head], second[half, head]
-            if one.stride(1) == 1:
-                out[half, head] = _times_transposed(one, other.mT)
-            else:
-                out[half, head] = _outer(one.mT, other)
-
-
 def _is_for_onednn(x: Tensor, weight: Tensor) -> bool:
     return (
         prefers_onednn()

@@ -4,7 +4,8 @@ Inside a half, keys fall into groups, and ``top_k`` groups whose maxima reach a 
 the ``top_k`` best scores do. Few keys reach it, about 1.15 ``top_k`` of random scores, whatever
 ``num_keys`` is. Of the pairs of ranks, those with ``(a + 1)(b + 1) <= top_k`` can win; the best
 corner of a rectangle of ``top_k`` ranks is again a threshold. What is left is ordered by counting,
-for each candidate, those before it: no branches, and all lanes of a vector at work.
+for each candidate, those above it: no branches, and all lanes of a vector at work. Ties, which real
+scores hardly have, show in the counts, and are ordered apart.
 
 The floor is a read of all half scores, 4 bytes each, which scoring leaves in the cache.
 """
@@ -16,20 +17,19 @@ import torch
 from torch import Tensor
 
 from archspec.kernels.arrays import as_array
-from archspec.kernels.intrinsics import LANES, count_before
+from archspec.kernels.grouped_matmul.cpu import grouped_matmul
+from archspec.kernels.intrinsics import LANES, count_above
 from archspec.kernels.jit import compiled
-from archspec.kernels.linear import batched
 from archspec.kernels.product_key_topk import stock
 from archspec.kernels.product_key_topk.reference import slot_dtype
 from archspec.kernels.threads import even_bounds, run_ranges
 
-# Half scores held at a time: 16 MB in fp32. Smaller chunks fit smaller caches, but torch's threads
-# wait for more work after each matmul, and until they give up they hold the cores that ours need.
+# Half scores held at a time: 16 MB in fp32. Smaller chunks, for smaller caches, were no faster.
 _CHUNK_ELEMENTS = 1 << 22
+_LEAST_MACS = 1 << 21  # from which our matmul is worth its start
 _LEAST_WORK = 256  # tokens times heads for a thread: below, starting it costs more than it brings
 _GROUP_STEP = 64  # groups come in multiples of it, whole vectors of any machine
 _MAX_HALVINGS = 12
-_MAX_ID = np.int32(2**31 - 1)
 
 
 def product_key_topk(queries: Tensor, codebooks: Tensor, top_k: int) -> tuple[Tensor, Tensor]:
@@ -39,36 +39,27 @@ def product_key_topk(queries: Tensor, codebooks: Tensor, top_k: int) -> tuple[Te
         return stock.product_key_topk(queries, codebooks, top_k)
     scores = queries.new_empty(tokens, heads, top_k, dtype=torch.float32)
     slots = queries.new_empty(tokens, heads, top_k, dtype=torch.int32)
-    keys = codebooks.float().mT  # [2, heads, half_dim, num_keys]
-    chunk = _tokens_at_once(heads, num_keys)
+    keys = codebooks.float()
+    chunk = max(1, _CHUNK_ELEMENTS // max(1, 2 * heads * num_keys))  # tokens
     for start in range(0, tokens, chunk):
-        part = queries[start : start + chunk].float().permute(2, 1, 0, 3)
-        halves = torch.empty(2, heads, part.shape[2], num_keys)
-        batched(part, keys, out=halves)
-        select(halves, scores[start : start + chunk], slots[start : start + chunk])
+        part = slice(start, start + chunk)
+        select(_half_scores(queries[part].float(), keys), scores[part], slots[part])
     return scores, slots
 
 
-def product_key_topk_backward(
-    grad_scores: Tensor, slots: Tensor, queries: Tensor, codebooks: Tensor
-) -> tuple[Tensor, Tensor]:
-    """See :func:`archspec.kernels.product_key_topk.reference.product_key_topk_backward`."""
-    (tokens, heads), num_keys = queries.shape[:2], codebooks.shape[2]
-    keys, grad_codebooks = codebooks.float(), torch.zeros(codebooks.shape, dtype=torch.float32)
-    grad_queries = torch.empty(queries.shape, dtype=torch.float32)
-    sums = torch.empty_like(grad_codebooks)
-    chunk = _tokens_at_once(heads, num_keys)
-    for start in range(0, tokens, chunk):
-        part = slice(start, start + chunk)
-        shares = _spread(grad_scores[part], slots[part], num_keys)  # [2, heads, chunk, num_keys]
-        batched(shares, keys, out=grad_queries[part].permute(2, 1, 0, 3))
-        batched(shares.mT, queries[part].float().permute(2, 1, 0, 3), out=sums)
-        grad_codebooks += sums
-    return grad_queries.to(queries.dtype), grad_codebooks.to(codebooks.dtype)
+def _half_scores(queries: Tensor, codebooks: Tensor) -> Tensor:
+    """Score the keys of both halves, [2, heads, tokens, num_keys].
 
-
-def _tokens_at_once(heads: int, num_keys: int) -> int:
-    return max(1, _CHUNK_ELEMENTS // max(1, 2 * heads * num_keys))
+    A group of our matmul is a half of a head. It took half the time of ``torch.matmul``.
+    """
+    queries, keys = queries.permute(2, 1, 0, 3), codebooks.mT
+    halves, heads, tokens, half_dim = queries.shape
+    is_small = queries.numel() * codebooks.shape[2] < _LEAST_MACS
+    if is_small or torch.backends.cpu.get_cpu_capability() != "AVX512":
+        return torch.matmul(queries, keys)
+    ends = torch.arange(1, halves * heads + 1, dtype=torch.int32) * tokens
+    rows, matrices = queries.reshape(-1, half_dim), keys.flatten(0, 1)
+    return grouped_matmul(rows, matrices, ends).view(halves, heads, tokens, -1)
 
 
 def select(halves: Tensor, scores: Tensor, slots: Tensor) -> None:
@@ -86,38 +77,10 @@ def select(halves: Tensor, scores: Tensor, slots: Tensor) -> None:
     run_ranges(lambda start, stop: _select_tokens(start, stop, *arrays), bounds)
 
 
-def _spread(grad_scores: Tensor, slots: Tensor, num_keys: int) -> Tensor:
-    """Add each slot's gradient to both of its keys, [2, heads, tokens, num_keys]."""
-    tokens, heads, _ = slots.shape
-    shares = torch.empty(2, heads, tokens, num_keys, dtype=torch.float32)
-    arrays = (
-        as_array(grad_scores.float().contiguous()),
-        as_array(slots.contiguous()),
-        as_array(shares),
-    )
-    bounds = even_bounds(tokens, least=_LEAST_WORK // max(1, heads))
-    run_ranges(lambda start, stop: _spread_tokens(start, stop, *arrays), bounds)
-    return shares
-
-
 def _winning_ranks(top_k: int) -> np.ndarray:
     """List the pairs of ranks that can win, [2, pairs]."""
     pairs = [(a, b) for a in range(top_k) for b in range(top_k // (a + 1))]
     return np.array(pairs, dtype=np.uint32).T.copy()
-
-
-@compiled
-def _spread_tokens(start, stop, grad_scores, slots, shares):
-    """Spread for a range of tokens, all heads."""
-    _, heads, _, num_keys = shares.shape
-    shares[:, :, start:stop] = 0
-    for head in range(heads):
-        for token in range(start, stop):
-            first, second = shares[0, head, token], shares[1, head, token]
-            for pick in range(slots.shape[2]):
-                slot, grad = slots[token, head, pick], grad_scores[token, head, pick]
-                first[slot // num_keys] += grad
-                second[slot % num_keys] += grad
 
 
 @compiled
@@ -128,9 +91,10 @@ def _select_tokens(start, stop, halves, ranks, scores, slots):
     groups = np.empty(len(maxima) + 1, np.uint32)
     candidates = np.empty(max(num_keys, ranks.shape[1]) + LANES, halves.dtype)
     ids = np.empty(len(candidates), slots.dtype)
-    places = np.empty(top_k + 1, np.uint64)
-    best = np.empty((2, top_k), halves.dtype)
-    keys = np.empty((2, top_k), slots.dtype)
+    places = np.empty(len(candidates), np.int32)
+    corners = _corners(top_k)
+    best = np.empty((3, top_k + 1), halves.dtype)
+    best_ids = np.empty((3, top_k + 1), slots.dtype)
     for head in range(heads):
         for token in range(start, stop):
             for half in range(2):
@@ -140,9 +104,14 @@ def _select_tokens(start, stop, halves, ranks, scores, slots):
                 count = _collect(row, threshold, maxima, groups, candidates, ids)
                 if count > 2 * top_k:
                     count = _drop_ties(threshold, top_k, candidates[:count], ids[:count])
-                _order(count, candidates, ids, places, best[half], keys[half])
-            count = _collect_pairs(best, keys, num_keys, ranks, candidates, ids)
-            _order(count, candidates, ids, places, scores[token, head], slots[token, head])
+                winners, winner_ids = best[half], best_ids[half]
+                if not _order(count, candidates, ids, places, winners, winner_ids):
+                    _order_ties(count, candidates, ids, winners, winner_ids)
+            count = _collect_pairs(best, best_ids, num_keys, ranks, corners, candidates, ids)
+            if not _order(count, candidates, ids, places, best[2], best_ids[2]):
+                _order_ties(count, candidates, ids, best[2], best_ids[2])
+            scores[token, head] = best[2, :top_k]
+            slots[token, head] = best_ids[2, :top_k]
 
 
 @compiled
@@ -246,16 +215,24 @@ def _drop_ties(threshold, top_k, candidates, ids):
 
 
 @compiled
-def _collect_pairs(best, keys, num_keys, ranks, candidates, ids):
+def _corners(top_k):
+    """Return b for each rank a: ``top_k`` pairs or more lie up to (a, b), none of a smaller sum."""
+    corners = np.empty(top_k, np.uint32)
+    for a in range(top_k):
+        corners[a] = (top_k + a) // (a + 1) - 1
+    return corners
+
+
+@compiled
+def _collect_pairs(best, keys, num_keys, ranks, corners, candidates, ids):
     """List the pairs of ranks whose sums reach one that ``top_k`` pairs reach."""
     first, second = best[0], best[1]
     first_keys, second_keys = keys[0], keys[1]
     first_ranks, second_ranks = ranks[0], ranks[1]
-    top_k = len(first)
+    top_k = len(first) - 1
     threshold = first[0] + second[top_k - 1]
     for a in range(top_k):
-        # At least top_k pairs lie in the rectangle up to (a, b), and none has a smaller sum.
-        corner = first[a] + second[(top_k + a) // (a + 1) - 1]
+        corner = first[a] + second[corners[a]]
         threshold = corner if corner > threshold else threshold
     count = np.uint64(0)
     for pair in range(len(first_ranks)):
@@ -267,18 +244,39 @@ def _collect_pairs(best, keys, num_keys, ranks, candidates, ids):
     return count
 
 
+# numba counts the references to arrays, which takes a third of the time of ordering, except in
+# functions that call no others. So these two are apart.
+
+
 @compiled
 def _order(count, candidates, ids, places, best, best_ids):
-    """Write the best of ``count`` candidates by score descending, then id ascending."""
-    for i in range(count, count + LANES):
-        candidates[i], ids[i] = -np.inf, _MAX_ID  # behind all others, to fill the last vector
+    """Write the best of ``count`` candidates by score descending; say whether no two are equal.
+
+    ``best`` and ``best_ids`` have one place more than are wanted, for all that lose: without a
+    branch, which would be guessed wrong.
+    """
+    count, top_k = np.int64(count), len(best) - 1
+    for first in range(0, count, LANES):
+        count_above(candidates, first, count, places)
+    best[count:], best_ids[count:] = np.nan, 0  # NaN can leave too few candidates
+    taken = 0
     for i in range(count):
-        rank = 0
-        for first in range(0, count, LANES):
-            rank += count_before(candidates, ids, first, candidates[i], ids[i])
-        # Without a branch, which would be guessed wrong: what loses lands on the place of nobody.
-        places[min(rank, len(best))] = i
-    for rank in range(len(best)):
-        # NaN can leave too few candidates.
-        best[rank] = candidates[places[rank]] if rank < count else np.nan
-        best_ids[rank] = ids[places[rank]] if rank < count else 0
+        taken += min(places[i], top_k)
+    for i in range(count):
+        place = np.uint32(min(places[i], top_k))
+        best[place], best_ids[place] = candidates[i], ids[i]
+    # Equal scores among the best share a place, which makes the sum of all places smaller.
+    return count >= top_k and taken == count * top_k - top_k * (top_k + 1) // 2
+
+
+@compiled
+def _order_ties(count, candidates, ids, best, best_ids):
+    """Write the best of ``count`` candidates by score descending, then id ascending."""
+    count, top_k = np.int64(count), len(best) - 1
+    for i in range(count):
+        place = 0
+        for j in range(count):
+            is_lower = ids[j] < ids[i]
+            place += candidates[j] > candidates[i] or (candidates[j] == candidates[i] and is_lower)
+        place = min(place, top_k)
+        best[place], best_ids[place] = candidates[i], ids[i]

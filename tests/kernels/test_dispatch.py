@@ -54,6 +54,15 @@ def test_auto_takes_the_first_that_does_not_refuse_and_says_why(op_name: str) ->
     assert all(choice.passed_over.values())
 
 
+@pytest.mark.parametrize("word", ["auto", "reference", "torch"])
+def test_the_chosen_word_is_that_of_the_explanation(
+    monkeypatch: pytest.MonkeyPatch, word: str
+) -> None:
+    monkeypatch.setenv("ARCHSPEC_KERNELS", word)
+    expected = dispatch.explain("sum_rows", CPU).implementation.word
+    assert dispatch.chosen_word("sum_rows", torch.empty(3, 8)) == expected
+
+
 @pytest.mark.parametrize("word", ["reference", "torch"])
 def test_the_environment_is_read_at_every_call(monkeypatch: pytest.MonkeyPatch, word: str) -> None:
     monkeypatch.setenv("ARCHSPEC_KERNELS", word)

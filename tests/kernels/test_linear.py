@@ -4,7 +4,7 @@ import torch.nn.functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from archspec.kernels import linear as module
-from archspec.kernels.linear import batched, linear
+from archspec.kernels.linear import linear
 
 if not torch.backends.mkldnn.is_available():
     pytest.skip("needs oneDNN", allow_module_level=True)
@@ -149,15 +149,3 @@ def test_only_other_processors_than_intels_prefer_it(monkeypatch):
     monkeypatch.setattr(module, "_vendor", lambda: "AuthenticAMD")
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
     assert module.prefers_onednn.__wrapped__() is False
-
-
-@pytest.mark.parametrize("turned", [False, True])
-@pytest.mark.parametrize("rows", [2, 4096])
-def test_batches_are_multiplied_whatever_way_they_lie(rows, turned, calls):
-    first = torch.randn(2, 3, 16, rows).mT if turned else torch.randn(2, 3, rows, 16)
-    second = torch.randn(3, 2, 16, WIDE // 16).transpose(0, 1)
-    out = torch.empty(rows, 3, 2, WIDE // 16).permute(2, 1, 0, 3)
-    batched(first, second, out=out)
-    exact = first.double() @ second.double()
-    torch.testing.assert_close(out.double(), exact, rtol=1e-5, atol=1e-4)
-    assert len(calls) == (6 if rows > 2 else 0)

@@ -9,6 +9,7 @@ from torch import Tensor
 from archspec.kernels import dispatch
 from archspec.kernels.product_key_topk import (
     cpu,
+    cpu_backward,
     product_key_topk,
     product_key_topk_backward,
     reference,
@@ -70,11 +71,31 @@ def test_outliers_infinities_and_signed_zeros_go_as_in_stock_torch(special: list
     assert torch.equal(slots, stock_slots.transpose(0, 1).int())
 
 
+def test_ties_at_the_edge_of_the_best_and_behind_it_go_by_slot() -> None:
+    halves = torch.randn(2, 1, 1, 64)
+    halves[0, ..., 5:] = halves[0, ..., :5].min()
+    halves[1, ..., :60] = halves[1, ..., 60:].min() - 1
+    for top_k in range(1, 65):
+        scores, slots = select(halves, top_k)
+        exact_scores, exact_slots = brute_force(halves, top_k)
+        assert torch.equal(scores, exact_scores)
+        assert torch.equal(slots, exact_slots)
+
+
 def test_all_best_keys_in_one_group_are_found() -> None:
     halves = torch.rand(2, 1, 1, 640)
     groups = cpu._num_groups(640, 8)
     halves[..., 5::groups] += 10  # all of group 5
     assert torch.equal(select(halves, 8)[1], brute_force(halves, 8)[1])
+
+
+def test_nan_and_ties_give_slots_in_range() -> None:
+    for num_finite in range(9):
+        halves = torch.full((2, 2, 5, 40), math.nan)
+        halves[..., :num_finite] = torch.arange(num_finite) // 2
+        _, slots = select(halves, 8)
+        assert slots.min() >= 0
+        assert slots.max() < 40**2
 
 
 @pytest.mark.parametrize("share", [0.01, 0.5, 0.97, 1.0])
@@ -118,21 +139,57 @@ def test_any_number_of_threads_gives_the_same_bits(monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_the_backward_matches_the_reference_in_any_number_of_chunks(
-    monkeypatch: pytest.MonkeyPatch, dtype: torch.dtype
+@pytest.mark.parametrize("part_tokens", [1, 4, 2048])
+def test_the_backward_matches_the_reference_in_any_number_of_parts(
+    monkeypatch: pytest.MonkeyPatch, part_tokens: int, dtype: torch.dtype
 ) -> None:
+    monkeypatch.setattr(cpu_backward, "_PART_TOKENS", part_tokens)
     queries, codebooks = torch.randn(9, 2, 2, 4, dtype=dtype), torch.randn(2, 2, 13, 4, dtype=dtype)
     slots = torch.randint(0, 13**2, (9, 2, 5), dtype=torch.int32)
     grad = torch.randn(2, 9, 5).transpose(0, 1)
     exact = reference.product_key_topk_backward(
         grad.double(), slots, queries.double(), codebooks.double()
     )
-    for elements in (1, 4 * 2 * 2 * 13, 1 << 20):
-        monkeypatch.setattr(cpu, "_CHUNK_ELEMENTS", elements)
-        grads = product_key_topk_backward(grad, slots, queries, codebooks)
-        for value, exact_value in zip(grads, exact, strict=True):
-            assert value.dtype == dtype
-            assert_close(value, exact_value, 1e-6 if dtype == torch.float32 else 2**-8)
+    grads = product_key_topk_backward(grad, slots, queries, codebooks)
+    for value, exact_value in zip(grads, exact, strict=True):
+        assert value.dtype == dtype
+        assert_close(value, exact_value, 1e-6 if dtype == torch.float32 else 2**-8)
+
+
+def test_the_backward_takes_slots_beyond_32_bits() -> None:
+    num_keys = 70_000
+    queries, codebooks = torch.randn(3, 1, 2, 2), torch.randn(2, 1, num_keys, 2)
+    slots = num_keys**2 - 1 - torch.arange(6).view(3, 1, 2) * (num_keys + 1)
+    arguments = (torch.randn(3, 1, 2), slots, queries, codebooks)
+    grads = product_key_topk_backward(*arguments)
+    exact = reference.product_key_topk_backward(*arguments)
+    for value, exact_value in zip(grads, exact, strict=True):
+        assert_close(value, exact_value, 1e-6)
+
+
+def test_any_number_of_threads_carries_back_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cpu_backward, "_LEAST_WORK", 1)
+    monkeypatch.setattr(cpu_backward, "_PART_TOKENS", 16)
+    slots, threads = torch.randint(0, 40**2, (50, 3, 8)), torch.get_num_threads()
+    arguments = (torch.randn(50, 3, 8), slots, torch.randn(50, 3, 2, 20), torch.randn(2, 3, 40, 20))
+    results = []
+    try:
+        for number in (1, 2, 3):
+            torch.set_num_threads(number)
+            results.append(product_key_topk_backward(*arguments))
+    finally:
+        torch.set_num_threads(threads)
+    for result in results[1:]:
+        for value, expected in zip(result, results[0], strict=True):
+            assert torch.equal(value, expected)
+
+
+@pytest.mark.parametrize("least", [0, 1 << 60])
+def test_both_matmuls_score_alike(monkeypatch: pytest.MonkeyPatch, least: int) -> None:
+    monkeypatch.setattr(cpu, "_LEAST_MACS", least)
+    queries, codebooks = torch.randn(21, 3, 2, 10), torch.randn(2, 3, 45, 10)
+    exact = torch.einsum("thpd,phnd->phtn", queries.double(), codebooks.double())
+    assert_close(cpu._half_scores(queries, codebooks), exact, 1e-6)
 
 
 def test_strided_queries_and_codebooks_are_taken() -> None:

@@ -4,8 +4,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from archspec.kernels import dispatch
 from archspec.kernels.embedding_bag import reference
 from archspec.kernels.row_gradient import RowGradient
+from archspec.kernels.row_sums import cpu
 from archspec.testing.kernels import assert_close, error_ratio
 
 SLOTS, WIDTH = 30, 5
@@ -64,6 +66,44 @@ def test_groups_are_sorted_by_row_and_then_by_age() -> None:
     assert lookups.tokens.tolist() == [3, 0, 1, 1, 2, 0]
     dtypes = [lookups.rows.dtype, lookups.starts.dtype, lookups.tokens.dtype]
     assert dtypes == [torch.int64, torch.int64, torch.int32]
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("index_dtype", [torch.int32, torch.int64])
+def test_counting_groups_as_sorting_does(
+    monkeypatch: pytest.MonkeyPatch, index_dtype: torch.dtype, case: str
+) -> None:
+    found = []
+    entries = [draw(*sizes, torch.float32) for sizes in CASES[case]]
+    for word in ("numba", "torch"):
+        monkeypatch.setenv(dispatch.VARIABLE, word)
+        gradient = RowGradient(slots=SLOTS, width=WIDTH)
+        for indices, weights, grads in entries:
+            owned = indices % 3 > 0
+            gradient.append(indices.to(index_dtype), weights, grads, owned)
+        found.append(gradient.grouped())
+    for counted, ordered in zip(*found, strict=True):
+        assert counted.dtype == ordered.dtype
+        assert torch.equal(counted, ordered)
+
+
+def test_few_look_ups_of_many_rows_are_sorted(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("counted")
+
+    monkeypatch.setattr(cpu, "group", refuse)
+    gradient = RowGradient(slots=10_000, width=WIDTH)
+    gradient.append(*draw(9, 4, torch.float32))
+    assert gradient.grouped().rows.numel() <= SLOTS
+
+
+@pytest.mark.parametrize("bad", [-1, SLOTS])
+def test_counting_refuses_what_is_out_of_range(monkeypatch: pytest.MonkeyPatch, bad: int) -> None:
+    monkeypatch.setenv(dispatch.VARIABLE, "numba")
+    indices, weights, grads = draw(9, 4, torch.float32)
+    indices[3, 1] = bad
+    with pytest.raises(IndexError, match=rf"\[0, {SLOTS}\)"):
+        collect((indices, weights, grads)).grouped()
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])

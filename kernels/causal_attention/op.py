@@ -1,10 +1,9 @@
 """Causal attention by a CPU kernel of our own, on the processors where torch's is slow.
 
 torch's attention for CPUs multiplies by MKL, which on processors other than Intel's leaves AVX-512
-idle, multiplies what the mask hides within its blocks, and adds up gradients by many small
-products. On one thread of an EPYC with 512-bit units, ours took a third to a half of its time for
-256 to 2,048 tokens, forward and backward, and a bf16 product is summed and weighted in fp32
-throughout. Everywhere else, and wherever somebody watches (tracers, modes, subclasses), this is
+idle. On one thread of an EPYC with 512-bit units, ours took a third to two thirds of its time for
+256 to 2,048 tokens, forward and backward, and in bf16 it rounds nothing but arguments and results.
+Everywhere else, and wherever somebody watches (tracers, modes, subclasses), this is
 ``F.scaled_dot_product_attention``.
 """
 

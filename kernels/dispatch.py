@@ -78,7 +78,7 @@ class Implementation:
 
     def refusal(self, call: Call) -> str | None:
         """Say why it does not take this call, or None if it does."""
-        if self.package is not None and not _is_installed(self.package):
+        if self.package is not None and not is_installed(self.package):
             return f"{self.package} is not installed"
         if self.devices is not None and call.device not in self._devices():
             return f"it runs on {' and '.join(self.devices)}"
@@ -344,5 +344,6 @@ def _demanded(op_name: str, call: Call, word: str, refusals: Mapping[str, str | 
 
 
 @cache
-def _is_installed(package: str) -> bool:
+def is_installed(package: str) -> bool:
+    """Say whether a package can be imported."""
     return importlib.util.find_spec(package) is not None

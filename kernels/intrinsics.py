@@ -5,6 +5,10 @@ numba's cache notices a change in the file of a kernel, but not one here: ``make
 
 from __future__ import annotations
 
+import math
+from contextlib import contextmanager
+
+import numpy as np
 from llvmlite import ir
 from numba import njit, types
 from numba.core import cgutils
@@ -133,6 +137,95 @@ def multiply_tile(_typing_context, a, a_first, a_row, a_step, b, depth, c, c_fir
         types.void(a, size, size, size, b, size, c, size, size, types.boolean),
         generate,
     )
+
+
+@intrinsic
+def largest_of(_typing_context, array, first, count):  # noqa: ARG001 (types)
+    """Return the largest of ``count`` elements of a flat fp32 array, a whole number of ``LANES``.
+
+    What is not a number is passed over; with nothing else there it is minus infinity.
+    """
+
+    def generate(context, builder, signature, arguments):
+        data = builder.gep(_data(context, builder, signature, arguments, 0), [arguments[1]])
+        best = cgutils.alloca_once_value(builder, ir.Constant(_LANES, [float("-inf")] * LANES))
+        with _each_vector(builder, data, arguments[2]) as at:
+            found, before = builder.load(at, align=4), builder.load(best)
+            is_above = builder.fcmp_ordered(">", found, before)
+            builder.store(builder.select(is_above, found, before), best)
+        return _reduce(builder, "fmax", builder.load(best))
+
+    return types.float32(array, types.intp, types.intp), generate
+
+
+@intrinsic
+def exponentiate(_typing_context, array, first, count, factor, shift):  # noqa: ARG001 (types)
+    """Replace elements x of a flat fp32 array by ``exp(factor * x - shift)``; return their sum.
+
+    Within 2 units in the last place; what is below the normal numbers becomes some 1e-38. There are
+    ``count`` elements, a whole number of ``LANES``.
+    """
+
+    def generate(context, builder, signature, arguments):
+        data = builder.gep(_data(context, builder, signature, arguments, 0), [arguments[1]])
+        factor = _spread(builder, arguments[3])
+        shift = _spread(builder, builder.fneg(arguments[4]))
+        total = cgutils.alloca_once_value(builder, ir.Constant(_LANES, [0.0] * LANES))
+        with _each_vector(builder, data, arguments[2]) as at:
+            found = _exp(builder, _fma(builder, builder.load(at, align=4), factor, shift))
+            builder.store(found, at, align=4)
+            builder.store(builder.fadd(builder.load(total), found), total)
+        return _reduce(builder, "fadd", builder.load(total))
+
+    single = types.float32
+    return single(array, types.intp, types.intp, single, single), generate
+
+
+# exp(x) = 2^n * exp(r), where r = x - n * ln 2 is at most ln 2 / 2 from 0: in Taylor's series, the
+# first term left out is r^8 / 8! < 6e-9. Of the two parts of ln 2, n times the first one is exact.
+_LOG2_E, _LN2_HIGH, _LN2_LOW = 1.4426950408889634, 0.693359375, -2.12194440e-4
+_LEAST_EXPONENT = -87.33  # 2^-126 is the least normal number
+
+
+def _exp(builder, x):
+    """Return the exponentials of a vector; not a number where x is not."""
+    is_less = builder.fcmp_ordered("<", x, _lanes(_LEAST_EXPONENT))
+    x = builder.select(is_less, _lanes(_LEAST_EXPONENT), x)
+    kind = ir.FunctionType(_LANES, [_LANES])
+    rounded = cgutils.get_or_insert_function(builder.module, kind, f"llvm.rint.v{LANES}f32")
+    power = builder.call(rounded, [builder.fmul(x, _lanes(_LOG2_E))])
+    rest = _fma(builder, power, _lanes(-_LN2_HIGH), x)
+    rest = _fma(builder, power, _lanes(-_LN2_LOW), rest)
+    result = _lanes(1 / math.factorial(7))
+    for degree in reversed(range(7)):
+        result = _fma(builder, result, rest, _lanes(1 / math.factorial(degree)))
+    integers = ir.VectorType(_INT32, LANES)
+    biased = builder.add(builder.fptosi(power, integers), ir.Constant(integers, [127] * LANES))
+    bits = builder.shl(biased, ir.Constant(integers, [23] * LANES))
+    return builder.fmul(result, builder.bitcast(bits, _LANES))
+
+
+@contextmanager
+def _each_vector(builder, data, count):
+    """Loop over the vectors of ``count`` fp32 elements: what is built within gets the address."""
+    index = count.type
+    with cgutils.for_range(builder, builder.udiv(count, index(LANES)), intp=index) as loop:
+        place = builder.gep(data, [builder.mul(loop.index, index(LANES))])
+        yield builder.bitcast(place, _LANES.as_pointer())
+
+
+def _reduce(builder, by, lanes):
+    """Return the sum (fadd) or the largest (fmax) of a vector."""
+    single = ir.FloatType()
+    starts = [single(0.0)] if by == "fadd" else []
+    kind = ir.FunctionType(single, [*(start.type for start in starts), _LANES])
+    name = f"llvm.vector.reduce.{by}.v{LANES}f32"
+    function = cgutils.get_or_insert_function(builder.module, kind, name)
+    return builder.call(function, [*starts, lanes], fastmath=("reassoc",))
+
+
+def _lanes(value):
+    return ir.Constant(_LANES, [float(np.float32(value))] * LANES)
 
 
 _TILE_NUMBERS = (1, 2, 3, 5, 7, 8, 9)  # those arguments of multiply_tile that are no arrays

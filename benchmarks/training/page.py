@@ -17,7 +17,7 @@ _TITLES = {
 }
 _TEXTS = {
     "dense": "Ours beside `LlamaForCausalLM` with the same weights: rotary positions, RMSNorm, "
-    "SwiGLU, scaled dot-product attention on both sides. A label is `d_model x layers`.",
+    "SwiGLU, causal attention on both sides. A label is `d_model x layers`.",
     "moe": "Ours beside Mixtral and Qwen2-MoE with each way that transformers has to run experts "
     "on a CPU: `grouped_mm` (torch's grouped matmul), `batched_mm` (a copy of the weights for "
     "every pair of token and expert) and `eager` (a loop over experts). Losses without a balance "

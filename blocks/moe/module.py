@@ -87,8 +87,7 @@ class Experts(Part):
         rows = _take_tokens(tokens, order, places, top_k)
         outputs = self.exchange(self.run_rows, rows, counts)
         by_pair = _permute(outputs, places, order)
-        result: Tensor = (by_pair.view(-1, top_k, outputs.shape[1]) * weights[..., None]).sum(1)
-        return result
+        return _weighted_sum(by_pair.view(-1, top_k, outputs.shape[1]), weights)
 
     def run_rows(self, rows: Tensor, counts: Tensor) -> Tensor:
         """Run each row through its expert.
@@ -136,10 +135,28 @@ class _TakeTokens(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         order, places = ctx.saved_tensors
         by_pair = _permute(grad, places, order)
-        return by_pair.view(-1, ctx.top_k, grad.shape[1]).sum(1), None, None, None
+        return _sum_choices(by_pair.view(-1, ctx.top_k, grad.shape[1])), None, None, None
 
 
 _take_tokens: Callable[[Tensor, Tensor, Tensor, int], Tensor] = _TakeTokens.apply
+
+
+def _weighted_sum(by_choice: Tensor, weights: Tensor) -> Tensor:
+    """Sum [tokens, top_k, width] by weights, [tokens, top_k], to [tokens, width]."""
+    if by_choice.is_cpu and by_choice.dtype == weights.dtype and weights.itemsize > 2:
+        # No products are stored: with 8 choices, forward and backward took an eighth of the time.
+        return torch.bmm(weights[:, None], by_choice)[:, 0]
+    return _sum_choices(by_choice * weights[..., None])
+
+
+def _sum_choices(by_choice: Tensor) -> Tensor:
+    """Sum [tokens, top_k, width] to [tokens, width], 16 bits by way of fp32 as torch does itself.
+
+    On CPUs torch takes up to three times as long where it also rounds the sums.
+    """
+    if by_choice.is_cpu and by_choice.itemsize == 2:
+        return by_choice.sum(1, dtype=torch.float32).to(by_choice.dtype)
+    return by_choice.sum(1)
 
 
 def invert(order: Tensor) -> Tensor:

@@ -31,7 +31,7 @@ def test_the_table_lists_every_registered_op() -> None:
 @pytest.mark.parametrize("op_name", dispatch.IMPLEMENTATIONS)
 def test_every_listed_implementation_exists(op_name: str) -> None:
     for implementation in dispatch.IMPLEMENTATIONS[op_name]:
-        if implementation.package is None or dispatch._is_installed(implementation.package):
+        if implementation.package is None or dispatch.is_installed(implementation.package):
             assert dispatch.load(op_name, implementation).__name__ == op_name
 
 

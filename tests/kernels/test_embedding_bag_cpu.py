@@ -108,7 +108,7 @@ def test_without_numba_stock_torch_does_the_work(
     monkeypatch: pytest.MonkeyPatch, op_name: str
 ) -> None:
     monkeypatch.delenv(dispatch.VARIABLE)
-    monkeypatch.setattr(dispatch, "_is_installed", lambda package: package != "numba")
+    monkeypatch.setattr(dispatch, "is_installed", lambda package: package != "numba")
     call = dispatch.Call(device="cpu", dtype=torch.float32, width=8)
     choice = dispatch.explain(op_name, call)
     assert choice.implementation.word == "torch"

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from archspec.blocks.module import ForwardContext
 from archspec.blocks.part import Part
+from archspec.kernels.causal_attention import causal_attention
 from archspec.model.attention.visible import Visible
 from archspec.model.cache import LayerCache
 from archspec.model.rope import rotary_angles
@@ -42,12 +43,13 @@ def attend(query: Tensor, key: Tensor, value: Tensor, visible: Visible, *, scale
     Returns:
         [batch, queries, heads * value width].
     """
+    if visible.is_causal:
+        return causal_attention(query, key, value, scale=scale).flatten(2)
     attended = F.scaled_dot_product_attention(
         query.transpose(1, 2),
         key.transpose(1, 2),
         value.transpose(1, 2),
         attn_mask=visible.mask,
-        is_causal=visible.is_causal,
         scale=scale,
         enable_gqa=bool(query.shape[2] != key.shape[2]),  # a tensor while torch.jit traces
     )  # [batch, heads, queries, value width]

@@ -23,6 +23,7 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 
 Result = TypeVar("Result")
+_GRACE = 2.0  # seconds that other ranks get once one has raised
 
 
 class RankError(AssertionError):
@@ -56,6 +57,7 @@ def run_on_threads(
                 pass
             except BaseException as error:  # noqa: BLE001 (reported by the test's own thread)
                 faults[rank] = traceback.format_exc()
+                _wait_for(lambda: len(results) + len(faults) == world_size)
                 stop_all(error)
             finally:
                 if dist.is_initialized():
@@ -74,6 +76,13 @@ def run_on_threads(
                 stop_all(TimeoutError())
     _raise_faults(faults)
     return [results[rank] for rank in range(world_size)]
+
+
+def _wait_for(done: Callable[[], bool]) -> None:
+    """Let other ranks come to an end by themselves; those that wait for a dead one do not."""
+    deadline = time.monotonic() + _GRACE
+    while not done() and time.monotonic() < deadline:
+        time.sleep(0.01)
 
 
 @contextmanager

@@ -36,8 +36,9 @@ def url(storage_url: str | None, tmp_path: Path) -> str:
     return storage_url or str(tmp_path / "study.journal")
 
 
-def holder(url: str, notes: list[str], lease: float = 60.0) -> Holder:
+def holder(url: str, notes: list[str], lease: float = 60.0, machine: str | None = None) -> Holder:
     """One worker's own connection to the study."""
+    here = Worker.here()
     storage = opened.enter_context(contextlib.closing(open_url(url)))
     study = optuna.create_study(study_name="s", storage=storage, load_if_exists=True)
 
@@ -49,7 +50,7 @@ def holder(url: str, notes: list[str], lease: float = 60.0) -> Holder:
         storage,
         study,
         key="key",
-        worker=Worker.here(),
+        worker=here if machine is None else dataclasses.replace(here, machine=machine),
         heart=Heart(lambda *_: True, lambda: None, seconds=lease),
         lease=lease,
         queue_again=queue_again,
@@ -115,7 +116,8 @@ def test_a_result_and_a_death_are_told_at_once_and_one_counts(url: str) -> None:
 @STORAGES
 def test_of_all_who_come_upon_one_design_one_may_train_it(url: str) -> None:
     """A read must show what others wrote before it, however the storage isolates transactions."""
-    crowd = [holder(url, []) for _ in range(CROWD)]
+    # A process works on one trial at a time: of its own machine, each takes the others for dead.
+    crowd = [holder(url, [], machine=f"machine {number}") for number in range(CROWD)]
 
     def propose(held: Holder) -> Verdict:
         held.study.get_trials()  # a snapshot that is outdated soon

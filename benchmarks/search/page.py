@@ -135,7 +135,7 @@ def _cell(found: Band, at: int) -> str:
 def _against(report: Report, case: str, name: str) -> str:
     if name == OURS:
         return ""
-    test = sign_test(report.last(case, OURS), report.last(case, name))
+    test = sign_test(*report.paired(case, OURS, name))
     return f"{test.wins} of {test.wins + test.losses}, p {_chance(test.chance)}"
 
 
@@ -169,7 +169,7 @@ def _table(report: Report, folder: str) -> Iterator[str]:
         yield "a small space with two seeds. Until then this page rests on synthetic problems"
         yield "alone."
         return
-    yield from _facts(facts, len(report.of(TABLE, OURS)))
+    yield from _facts(facts)
     yield ""
     yield f"![Regret on trained models]({folder}search-table.png)"
     yield ""
@@ -178,15 +178,16 @@ def _table(report: Report, folder: str) -> Iterator[str]:
     yield "Evaluations until the design that looks best is within one standard deviation of the"
     yield "noise of the best, and stays so:"
     yield ""
-    yield "| sampler | median | 95% interval |"
-    yield "|---|---:|---:|"
+    yield "| sampler | searches | median | 95% interval |"
+    yield "|---|---:|---:|---:|"
     for name in report.samplers(TABLE):
-        found = band([[number] for number in report.first_within(TABLE, name, facts.noise)])
+        numbers = report.first_within(TABLE, name, facts.noise)
+        found = band([[number] for number in numbers])
         middle, low, high = (_number(end[0]) for end in (found.median, found.low, found.high))
-        yield f"| {_NAMES[name]} | {middle} | {low} to {high} |"
+        yield f"| {_NAMES[name]} | {len(numbers)} | {middle} | {low} to {high} |"
 
 
-def _facts(facts: TableFacts, searches: int) -> Iterator[str]:
+def _facts(facts: TableFacts) -> Iterator[str]:
     """Say what the table is, and how far its numbers can be trusted."""
     yield f"All {facts.designs} designs of `specs/search/table.yaml` that fit, six layers each,"
     yield f"were trained with two seeds: `{COMMAND}`,"
@@ -199,7 +200,8 @@ def _facts(facts: TableFacts, searches: int) -> Iterator[str]:
     yield f"seed is {facts.seed_effect:+.3f} for all designs alike, which no comparison feels."
     yield f"Besides, one training varies by {facts.noise:.3f}: of the variance between trainings of"
     yield f"one seed {facts.noise_share:.0%} is noise. Within that of the best are {facts.near}"
-    yield f"designs, itself included. Each sampler searched the table {searches} times."
+    yield "designs, itself included. The two whose evaluations are compared searched the table"
+    yield "more often than the others."
     yield ""
     yield "When an earlier `milp` had missed the promise on this table, it was taught that blocks"
     yield "may be of one kind and that it may matter where a kind begins. That was judged by other"

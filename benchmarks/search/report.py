@@ -151,6 +151,19 @@ class Report:
         """Return the regrets after all evaluations, by seed."""
         return [curve[-1] for curve in self.regrets(case, sampler)]
 
+    def paired(self, case: str, *samplers: str) -> list[list[float]]:
+        """Return what ``last`` does for samplers, of the seeds that all of them ran with."""
+        seeds = [{result.seed for result in self.of(case, name)} for name in samplers]
+        both = set.intersection(*seeds)
+        return [
+            [
+                value
+                for result, value in zip(self.of(case, name), self.last(case, name), strict=True)
+                if result.seed in both
+            ]
+            for name in samplers
+        ]
+
     def median(self, case: str, sampler: str) -> float:
         """Return the median regret after all evaluations."""
         return float(np.median(self.last(case, sampler)))

@@ -6,7 +6,7 @@ import pytest
 
 from benchmarks import bench_search
 from benchmarks.search import finished as finished_module
-from benchmarks.search.campaign import ELSEWHERE, TABLE, Done, Job, jobs, run
+from benchmarks.search.campaign import AGAIN, ELSEWHERE, TABLE, Done, Job, jobs, run
 from benchmarks.search.finished import Finished, origin
 from benchmarks.search.losses import STRUCTURES
 from benchmarks.search.report import report_from_json
@@ -16,9 +16,12 @@ JOB = Job("small", 3, 12)
 
 def test_every_problem_is_searched_with_every_seed(tmp_path: Path) -> None:
     found = list(jobs(seeds=20, evaluations=100, table=tmp_path / "table.csv"))
-    assert len({job.name for job in found}) == len(found) == 20 * (len(STRUCTURES) + 2 + 5)
-    assert {job.evaluations for job in found if job.problem == TABLE} == {200}
-    assert {job.evaluations for job in found if job.problem != TABLE} == {100}
+    assert len({job.name for job in found}) == len(found) == 20 * (len(STRUCTURES) + 2 + 10)
+    of_table = [job for job in found if job.problem in (TABLE, AGAIN)]
+    assert [job.seed for job in of_table] == list(range(200))
+    assert [job.problem for job in of_table] == [TABLE] * 20 + [AGAIN] * 180
+    assert {job.evaluations for job in of_table} == {200}
+    assert {job.evaluations for job in found if job not in of_table} == {100}
 
 
 def test_rare_designs_are_proposed_ten_thousand_times() -> None:

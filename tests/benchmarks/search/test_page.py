@@ -91,6 +91,13 @@ def test_a_slow_proposal_is_a_miss(make_report, every_result) -> None:
     )
 
 
+def test_a_sign_test_takes_the_seeds_that_both_ran_with(make_report, make_result) -> None:
+    results = [make_result("table", "milp", seed, [float(seed)]) for seed in range(9)]
+    results += [make_result("table", "evolution", seed, [2.5]) for seed in (1, 3, 4)]
+    ours, theirs = make_report(results).paired("table", "milp", "evolution")
+    assert (ours, theirs) == ([1.0, 3.0, 4.0], [2.5, 2.5, 2.5])
+
+
 @pytest.mark.parametrize("trained", [True, False])
 def test_the_page_says_everything(trained, make_report, every_result, facts) -> None:
     report = make_report(every_result(table=trained), table=facts if trained else None)
@@ -106,7 +113,7 @@ def test_the_page_says_everything(trained, make_report, every_result, facts) -> 
     assert "| `milp` (default) | 1.00 (1.00 to 1.00) | 1.00 (1.00 to 1.00) |" in text
     assert ("pictures/search-table.png" in text) == (trained)
     assert ("**not measured** | there is no table yet" in text) == (not trained)
-    assert ("| Optuna TPE, constraints | never | never to never |" in text) == (trained)
+    assert ("| Optuna TPE, constraints | 6 | never | never to never |" in text) == (trained)
     assert "nan" not in text
     assert "inf" not in text.replace("infinite", "")
 

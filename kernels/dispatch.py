@@ -196,7 +196,10 @@ IMPLEMENTATIONS: Mapping[str, tuple[Implementation, ...]] = {
 
 _PLAIN = (torch.Tensor, torch.nn.Parameter)
 # Function by what its choice depends on, with the row, whose id is thereby its own.
-_chosen: dict[tuple[object, ...], tuple[Callable[..., Any], tuple[Implementation, ...]]] = {}
+_chosen: dict[
+    tuple[object, ...],
+    tuple[Implementation, Callable[..., Any], tuple[Implementation, ...]],
+] = {}
 _MOST_CHOSEN = 4096
 
 
@@ -271,6 +274,20 @@ def implementation(op_name: str, tensor: torch.Tensor, **sizes: int) -> Callable
         tensor: The op's main operand.
         sizes: See :class:`Call`.
     """
+    _, function = _choose(op_name, tensor, sizes)
+    device = tensor.device.type
+    return _outside_autocast(function, device) if is_autocast(device) else function
+
+
+def chosen_word(op_name: str, tensor: torch.Tensor, **sizes: int) -> str:
+    """Return the word of what carries out ``op_name`` for tensors like this one."""
+    return _choose(op_name, tensor, sizes)[0].word
+
+
+def _choose(
+    op_name: str, tensor: torch.Tensor, sizes: Mapping[str, int]
+) -> tuple[Implementation, Callable[..., Any]]:
+    """Return what carries out ``op_name``, and its function."""
     device = tensor.device.type
     deterministic = torch.are_deterministic_algorithms_enabled()
     row = IMPLEMENTATIONS[op_name]
@@ -296,22 +313,12 @@ def implementation(op_name: str, tensor: torch.Tensor, **sizes: int) -> Callable
             deterministic=deterministic,
             sizes=sizes,
         )
-        known = (load(op_name, explain(op_name, call).implementation), row)
+        found = explain(op_name, call).implementation
+        known = (found, load(op_name, found), row)
         if len(_chosen) >= _MOST_CHOSEN:
             _chosen.clear()
         _chosen[key] = known
-    return _outside_autocast(known[0], device) if is_autocast(device) else known[0]
-
-
-def chosen_word(op_name: str, tensor: torch.Tensor) -> str:
-    """Return the word of what carries out ``op_name`` for tensors like this one."""
-    call = Call(
-        device=tensor.device.type,
-        dtype=tensor.dtype,
-        width=tensor.shape[-1],
-        deterministic=torch.are_deterministic_algorithms_enabled(),
-    )
-    return explain(op_name, call).implementation.word
+    return known[0], known[1]
 
 
 @cache

@@ -5,12 +5,11 @@ from __future__ import annotations
 from abc import abstractmethod
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from archspec.blocks.module import ForwardContext
 from archspec.blocks.part import Part
-from archspec.kernels.causal_attention import causal_attention
+from archspec.kernels.causal_attention import causal_attention, stock
 from archspec.model.attention.visible import Visible
 from archspec.model.cache import LayerCache
 from archspec.model.rope import rotary_angles
@@ -45,15 +44,7 @@ def attend(query: Tensor, key: Tensor, value: Tensor, visible: Visible, *, scale
     """
     if visible.is_causal:
         return causal_attention(query, key, value, scale=scale).flatten(2)
-    attended = F.scaled_dot_product_attention(
-        query.transpose(1, 2),
-        key.transpose(1, 2),
-        value.transpose(1, 2),
-        attn_mask=visible.mask,
-        scale=scale,
-        enable_gqa=bool(query.shape[2] != key.shape[2]),  # a tensor while torch.jit traces
-    )  # [batch, heads, queries, value width]
-    return attended.transpose(1, 2).flatten(2)
+    return stock.attention(query, key, value, scale, mask=visible.mask).flatten(2)
 
 
 def rotation(

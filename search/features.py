@@ -52,13 +52,14 @@ class Features:
 
     Attributes:
         size: How many features there are.
+        labels: The names of all choices; of each place of the grid the features go in this order.
         groups: Features of each kind, in their order: ``position``, ``count``, ``pool``,
             ``setting``.
     """
 
     def __init__(self, parts: Sequence[Subspace]) -> None:
         self._parts = parts
-        self._labels = list(dict.fromkeys(
+        self.labels = list(dict.fromkeys(
             label for part in parts for labels in part.labels for label in labels
         ))  # fmt: skip
         self._places = max(len(part.gene_of) for part in parts)
@@ -67,8 +68,8 @@ class Features:
             item for part in parts for item in part.variant.settings.items()
         ))  # fmt: skip
         self.groups = {
-            "position": self._places * len(self._labels),
-            "count": len(self._labels),
+            "position": self._places * len(self.labels),
+            "count": len(self.labels),
             "pool": sum(self._pool_sizes),
             "setting": len(self._settings),
         }
@@ -77,12 +78,12 @@ class Features:
 
     def _choice_features(self, part: Subspace) -> Floats:
         """Return what each choice of each gene adds to the first two groups of features."""
-        depth, labels = len(part.gene_of), len(self._labels)
+        depth, labels = len(part.gene_of), len(self.labels)
         places = np.zeros((len(part.genes), part.width, self._places, labels))
         counts = np.zeros((len(part.genes), part.width, labels))
         for gene, names in enumerate(part.labels):
             for choice, name in enumerate(names):
-                label = self._labels.index(name)
+                label = self.labels.index(name)
                 for layer in part.genes[gene]:
                     places[gene, choice, :, label] += _hat(layer, depth, self._places)
                 counts[gene, choice, label] = len(part.genes[gene]) / np.sqrt(depth)

@@ -153,16 +153,12 @@ class Report:
 
     def paired(self, case: str, *samplers: str) -> list[list[float]]:
         """Return what ``last`` does for samplers, of the seeds that all of them ran with."""
-        seeds = [{result.seed for result in self.of(case, name)} for name in samplers]
-        both = set.intersection(*seeds)
-        return [
-            [
-                value
-                for result, value in zip(self.of(case, name), self.last(case, name), strict=True)
-                if result.seed in both
-            ]
-            for name in samplers
-        ]
+        found = []
+        for name in samplers:
+            seeds = [result.seed for result in self.of(case, name)]
+            found.append(dict(zip(seeds, self.last(case, name), strict=True)))
+        shared = sorted(set.intersection(*map(set, found)))
+        return [[last[seed] for seed in shared] for last in found]
 
     def median(self, case: str, sampler: str) -> float:
         """Return the median regret after all evaluations."""

@@ -77,8 +77,7 @@ class Covariance:
 
     def __init__(self, space: Space) -> None:
         self._space = space
-        names = dict.fromkeys(n for part in space.parts for row in part.labels for n in row)
-        self._labels = list(names)
+        self._labels = space.feature_map.labels
         self._shared = shared_kinds(space.parts, self._labels)
         self._kinds: Floats = np.concatenate([np.eye(len(self._labels)), self._shared], axis=1)
         self._depth = max(len(part.gene_of) for part in space.parts)

@@ -15,8 +15,7 @@ class Neighbourhood:
 
     def __init__(self, space: Space) -> None:
         self._space = space
-        names = dict.fromkeys(n for part in space.parts for row in part.labels for n in row)
-        codes = {name: index for index, name in enumerate(names)}
+        codes = {name: index for index, name in enumerate(space.feature_map.labels)}
         self._codes, self._choices, self._free = [], [], []
         for part in space.parts:
             code: Ints = np.zeros((len(part.genes), part.width), dtype=np.int64)

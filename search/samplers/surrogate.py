@@ -56,7 +56,7 @@ class Surrogate:
         self._designs, self._values = designs, values
         self._known = self._covariance.weighted(designs, self._weights)
         noise = self.noise * np.eye(len(designs))
-        inverse = np.linalg.inv(self._among(self._known) + noise)
+        inverse = np.linalg.inv(self._total(self._known, self._known) + noise)
         self._inverse: Floats = np.asarray(inverse, dtype=np.float64)
         self._solved: Floats = self._inverse @ values
 
@@ -71,7 +71,7 @@ class Surrogate:
     def predict(self, designs: Encoded) -> tuple[Floats, Floats]:
         """Return mean and standard deviation of designs' losses, noise aside, [N] each."""
         asked = self._covariance.weighted(designs, self._weights)
-        across = self._covariance.total(asked, self._known) + _LEVEL
+        across = self._total(asked, self._known)
         variances = self._covariance.variances(asked) + _LEVEL
         variances -= ((across @ self._inverse) * across).sum(axis=1)
         return across @ self._solved, np.sqrt(np.maximum(variances, 1e-12))
@@ -93,8 +93,8 @@ class Surrogate:
         Every row is one way in which all of them together may turn out.
         """
         asked = self._covariance.weighted(designs, self._weights)
-        across = self._covariance.total(asked, self._known) + _LEVEL
-        among = self._among(asked)
+        across = self._total(asked, self._known)
+        among = self._total(asked, asked)
         among -= across @ self._inverse @ across.T
         among[np.diag_indices_from(among)] += self.noise + 1e-9
         root = np.linalg.cholesky(among)
@@ -109,13 +109,13 @@ class Surrogate:
     def _features(self) -> Floats:
         return self._known.linear[:, : self._known.additive]
 
-    def _among(self, designs: Weighted) -> Floats:
-        return self._covariance.total(designs, designs) + _LEVEL
+    def _total(self, one: Weighted, other: Weighted) -> Floats:
+        return self._covariance.total(one, other) + _LEVEL
 
     @functools.cached_property
     def _rest_root(self) -> Floats:
         """A root of the covariance of all that is not additive, noise included."""
-        among = self._among(self._known)
+        among = self._total(self._known, self._known)
         among -= self._features @ self._features.T
         among[np.diag_indices_from(among)] += self.noise + 1e-9
         return np.asarray(np.linalg.cholesky(among), dtype=np.float64)

@@ -11,7 +11,7 @@ from archspec.search import graph
 from archspec.search.feasible import FeasibleSpace
 from archspec.search.features import Scores
 from archspec.search.params import distributions, from_params, to_params
-from archspec.search.space import Space
+from archspec.search.space import Design, Space
 from archspec.spec.search.variant import CountRule
 from archspec.testing.spaces import (
     allowed_designs,
@@ -48,14 +48,20 @@ def test_designs_are_counted_and_listed_exactly(seed: int) -> None:
     assert set(found) == set(expected)
 
 
-@settings(max_examples=40, deadline=None)
-@given(seeds, st.floats(0.05, 1.0))
-def test_the_program_finds_the_best_of_all(seed: int, share: float) -> None:
+def bounded(seed: int, share: float) -> tuple[FeasibleSpace, list[Design], list[Scores]]:
+    """Return a random space under tight bounds, all designs that keep its rules, and a score."""
     space = random_ruled_space(seed)
     everything = brute_designs(space)
     bounds = tight_bounds(space, share=share) if everything else ()
-    allowed = allowed_designs(space, bounds)
     scores = random_scores(space, np.random.default_rng(seed))
+    return allowed_designs(space, bounds), everything, scores
+
+
+@settings(max_examples=40, deadline=None)
+@given(seeds, st.floats(0.05, 1.0))
+def test_the_program_finds_the_best_of_all(seed: int, share: float) -> None:
+    allowed, everything, scores = bounded(seed, share)
+    space = allowed.space
     objective = allowed.program.objective(scores)
     if not everything:
         assert allowed.program.best(objective) is None
@@ -76,11 +82,8 @@ def test_the_program_finds_the_best_of_all(seed: int, share: float) -> None:
 @settings(max_examples=40, deadline=None)
 @given(seeds, st.floats(0.05, 1.0))
 def test_a_good_design_fits_and_is_not_far_from_the_best(seed: int, share: float) -> None:
-    space = random_ruled_space(seed)
-    everything = brute_designs(space)
-    bounds = tight_bounds(space, share=share) if everything else ()
-    allowed = allowed_designs(space, bounds)
-    scores = random_scores(space, np.random.default_rng(seed))
+    allowed, everything, scores = bounded(seed, share)
+    space = allowed.space
     found = allowed.program.good(allowed.program.objective(scores))
     rows = space.arrays(everything)
     fitting = space.score(scores, rows)[allowed.admits(*rows)] if everything else np.array([])
